@@ -1,0 +1,117 @@
+"""What people ask an LLM: clusters, names, maps and search for conversations, on the user's machine.
+
+    import lmsys_rs as lm
+
+    ws = lm.open("my.lmsys")
+    ws.load("chats.parquet"); ws.embed()
+    run = ws.cluster(lm.KMeans(n_clusters=200)).label()
+    run.map()
+
+The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `HDBSCAN`, `KnnGraph`, `UMAP`, `Index`. Importing this
+package is quick: a name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmsys_rs._core import (
+        DBSCAN,
+        HDBSCAN,
+        OPTICS,
+        PCA,
+        UMAP,
+        GaussianMixture,
+        Index,
+        KMeans,
+        KnnGraph,
+        __version__,
+        adjusted_rand_score,
+        available_isas,
+        normalized_mutual_info_score,
+        trustworthiness,
+        v_measure_score,
+    )
+    from lmsys_rs.api import Run, Workspace, open
+    from lmsys_rs.errors import (
+        InvalidInputError,
+        LmsysError,
+        ModelError,
+        NotFittedError,
+        ReaderError,
+        StoreError,
+    )
+    from lmsys_rs.models import Encoder
+    from lmsys_rs.readers import open_conversations
+    from lmsys_rs.sample import write_sample
+
+__all__ = [
+    "DBSCAN",
+    "HDBSCAN",
+    "OPTICS",
+    "PCA",
+    "UMAP",
+    "Encoder",
+    "GaussianMixture",
+    "Index",
+    "InvalidInputError",
+    "KMeans",
+    "KnnGraph",
+    "LmsysError",
+    "ModelError",
+    "NotFittedError",
+    "ReaderError",
+    "Run",
+    "StoreError",
+    "Workspace",
+    "__version__",
+    "adjusted_rand_score",
+    "available_isas",
+    "normalized_mutual_info_score",
+    "open",
+    "open_conversations",
+    "trustworthiness",
+    "v_measure_score",
+    "write_sample",
+]
+
+_HOME = {
+    "_core": (
+        "DBSCAN",
+        "GaussianMixture",
+        "HDBSCAN",
+        "Index",
+        "KMeans",
+        "KnnGraph",
+        "OPTICS",
+        "PCA",
+        "UMAP",
+        "__version__",
+        "adjusted_rand_score",
+        "available_isas",
+        "normalized_mutual_info_score",
+        "trustworthiness",
+        "v_measure_score",
+    ),
+    "api": ("Run", "Workspace", "open"),
+    "errors": ("InvalidInputError", "LmsysError", "ModelError", "NotFittedError", "ReaderError", "StoreError"),
+    "models": ("Encoder",),
+    "readers": ("open_conversations",),
+    "sample": ("write_sample",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,407 @@
+"""The objects a notebook holds: a workspace, and the runs in it. Thin: every method calls one use case.
+
+It prints nothing by itself; on a terminal or in a notebook long steps show a progress line on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import polars as pl
+
+from lmsys_rs import clustering, drawing, exporting, labeling, pipeline
+from lmsys_rs import search as searching
+from lmsys_rs.models import DEFAULT_MODEL
+from lmsys_rs.pipeline import Embedder
+from lmsys_rs.readers import ColumnMapping
+from lmsys_rs.records import (
+    ClusterHit,
+    ClusterRecord,
+    EmbedReport,
+    Event,
+    Filters,
+    LoadReport,
+    OnEvent,
+    RunRecord,
+    SearchResult,
+    WorkspaceInfo,
+    ignore_events,
+)
+from lmsys_rs.session import Session, open_session
+from lmsys_rs.store import reading
+
+__all__ = ["MapFile", "Run", "Workspace", "open"]
+
+REFRESH_S = 0.2
+
+
+def open(path: str | Path, *, create: bool = True, progress: bool | None = None) -> Workspace:
+    """Open a workspace: one folder that holds conversations, vectors and runs.
+
+    Args:
+        path: the folder; made if it does not exist and ``create`` allows it.
+        progress: show a progress line on stderr; None does so on a terminal and in a notebook.
+
+    Raises:
+        StoreError: the path is no workspace, or was written by a newer version.
+
+    Example:
+        >>> import lmsys_rs as lm
+        >>> ws = lm.open("my.lmsys")  # doctest: +SKIP
+    """
+    show = _is_interactive() if progress is None else progress
+    return Workspace(open_session(path, create=create), _ProgressLine() if show else ignore_events)
+
+
+class Workspace:
+    """An open workspace. Made by `open`; a context manager."""
+
+    def __init__(self, session: Session, on_event: OnEvent) -> None:
+        self._session = session
+        self._on_event = on_event
+        self._encoder: Embedder | None = None
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. The object must not be used afterwards."""
+        self._session.store.close()
+
+    @property
+    def path(self) -> Path:
+        """The workspace folder."""
+        return self._session.folder.path
+
+    def load(
+        self,
+        path: str | Path,
+        *,
+        dataset: str | None = None,
+        description: str | None = None,
+        format: str = "auto",
+        text_column: str | None = None,
+        model_column: str | None = None,
+        language_column: str | None = None,
+        timestamp_column: str | None = None,
+        conversation_id_column: str | None = None,
+        model_default: str | None = "unknown",
+        limit: int | None = None,
+        strict: bool = False,
+        force: bool = False,
+    ) -> LoadReport:
+        """Read a file of conversations; see `pipeline.load`. Loading a file twice changes nothing."""
+        mapping = ColumnMapping(
+            text=text_column,
+            model=model_column,
+            language=language_column,
+            timestamp=timestamp_column,
+            conversation_id=conversation_id_column,
+            model_default=model_default,
+        )
+        return pipeline.load(
+            self._session,
+            path,
+            dataset=dataset,
+            description=description,
+            format=format,
+            mapping=mapping,
+            limit=limit,
+            strict=strict,
+            force=force,
+            on_event=self._on_event,
+        )
+
+    def embed(self, encoder: Embedder | str | Path = DEFAULT_MODEL, *, force: bool = False) -> EmbedReport:
+        """Give every distinct text its vector, once; see `pipeline.embed`."""
+        if not isinstance(encoder, (str, Path)):
+            self._encoder = encoder
+        return pipeline.embed(self._session, encoder, force=force, on_event=self._on_event)
+
+    def cluster(
+        self,
+        estimator: Any,
+        *,
+        dataset: str | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        limit: int | None = None,
+        space: clustering.Space = "auto",
+        reduce_to: int = clustering.REDUCED_DIMENSIONS,
+        random_state: int = 0,
+        description: str | None = None,
+        force: bool = False,
+    ) -> Run:
+        """Cluster the texts that pass the filters and store the run; see `clustering.cluster`."""
+        record = clustering.cluster(
+            self._session,
+            estimator,
+            filters=Filters(dataset=dataset, model=model, language=language, limit=limit),
+            space=space,
+            reduce_to=reduce_to,
+            random_state=random_state,
+            description=description,
+            force=force,
+            on_event=self._on_event,
+        )
+        return Run(self, record)
+
+    def runs(self) -> pl.DataFrame:
+        """Every run as a row, newest first: run_id, algorithm, n_clusters, n_texts, n_queries, n_noise, ..."""
+        with self._session.store.reading() as connection:
+            return reading.run_frame(connection)
+
+    def run(self, run_id: str = "latest") -> Run:
+        """A run by its id, or the newest one.
+
+        Raises:
+            InvalidInputError: there is no such run.
+        """
+        with self._session.store.reading() as connection:
+            return Run(self, reading.get_run(connection, run_id))
+
+    def datasets(self) -> pl.DataFrame:
+        """Every data set as a row: name, format, source, n_conversations, n_queries, n_problems, finished."""
+        with self._session.store.reading() as connection:
+            found = reading.datasets(connection)
+        names = ("name", "format", "source", "n_conversations", "n_queries", "n_problems", "finished")
+        return pl.DataFrame({name: [getattr(record, name) for record in found] for name in names})
+
+    def queries(
+        self,
+        *,
+        dataset: str | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Queries by id: query_id, text_id, conversation_id, dataset, model, language, timestamp, text."""
+        filters = Filters(dataset=dataset, model=model, language=language)
+        with self._session.store.reading() as connection:
+            return reading.query_page(connection, filters=filters, limit=limit).drop("cluster_id")
+
+    def texts(self) -> pl.DataFrame:
+        """Distinct texts by id: text_id, text, n_chars, n_queries."""
+        with self._session.store.reading() as connection:
+            return reading.text_page(connection)
+
+    def vectors(self) -> Any:
+        """(n_texts, dim) float32 unit vectors, row = text_id, mapped read-only.
+
+        Raises:
+            StoreError: nothing is embedded yet.
+        """
+        return self._session.vectors(self._session.embedding())
+
+    def search(
+        self,
+        text: str,
+        *,
+        run_id: str | None = None,
+        cluster_ids: Sequence[int] | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        n_results: int = 10,
+    ) -> SearchResult:
+        """The distinct texts nearest in meaning, filters applied before ranking; see `search.search_queries`."""
+        return searching.search_queries(
+            self._session,
+            text,
+            run_id=run_id,
+            cluster_ids=cluster_ids,
+            filters=Filters(dataset=dataset, model=model, language=language),
+            n_results=n_results,
+            encoder=self._search_encoder(run_id),
+        )
+
+    def info(self) -> WorkspaceInfo:
+        """Counts, embeddings and sizes."""
+        return pipeline.workspace_info(self._session)
+
+    def _search_encoder(self, run_id: str | None) -> Embedder:
+        """The encoder that made the vectors, loaded once and kept."""
+        embedder_id = None
+        if run_id is not None:
+            with self._session.store.reading() as connection:
+                embedder_id = reading.get_run(connection, run_id).embedder_id
+        embedding = self._session.embedding(embedder_id)
+        if self._encoder is None or self._encoder.id != embedding.embedder_id:
+            self._encoder = searching.encoder_of(embedding)
+        return self._encoder
+
+    def __repr__(self) -> str:
+        with self._session.store.reading() as connection:
+            n = reading.counts(connection)
+        return (
+            f"Workspace({str(self.path)!r}: {n['n_conversations']:,} conversations, "
+            f"{n['n_texts']:,} texts, {n['n_runs']:,} runs)"
+        )
+
+
+class Run:
+    """One finished clustering of a workspace. Made by `Workspace.cluster` and `Workspace.run`."""
+
+    def __init__(self, workspace: Workspace, record: RunRecord) -> None:
+        self._workspace = workspace
+        self._session = workspace._session
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    def label(self) -> Run:
+        """Name the clusters (no LLM); returns the run itself."""
+        self.record = labeling.label(self._session, self.id, on_event=self._workspace._on_event)
+        return self
+
+    def clusters(self) -> pl.DataFrame:
+        """One row per cluster, largest first: cluster_id, title, description, size, n_queries, terms, ..."""
+        found = self._clusters()
+        return pl.DataFrame(
+            {
+                "cluster_id": [c.cluster_id for c in found],
+                "title": [c.title for c in found],
+                "description": [c.description for c in found],
+                "size": [c.size for c in found],
+                "n_queries": [c.n_queries for c in found],
+                "terms": [[term for term, _ in c.terms] for c in found],
+                "representatives": [list(c.representatives) for c in found],
+            },
+            schema={
+                "cluster_id": pl.Int32,
+                "title": pl.String,
+                "description": pl.String,
+                "size": pl.Int64,
+                "n_queries": pl.Int64,
+                "terms": pl.List(pl.String),
+                "representatives": pl.List(pl.UInt32),
+            },
+        ).sort(pl.col("cluster_id") < 0, "n_queries", "cluster_id", descending=[False, True, False])
+
+    def cluster(self, cluster_id: int) -> ClusterRecord:
+        """One cluster; -1 is what is unclustered.
+
+        Raises:
+            KeyError: the run has no such cluster.
+        """
+        return {c.cluster_id: c for c in self._clusters()}[cluster_id]
+
+    def memberships(self) -> pl.DataFrame:
+        """text_id, cluster_id (-1 = noise) and probability of every text, by text_id."""
+        with self._session.store.reading() as connection:
+            return reading.members(connection, self.id)
+
+    def queries(self, cluster_id: int | None = None, *, limit: int | None = None) -> pl.DataFrame:
+        """The run's queries with their cluster_id, by id; of one cluster if given."""
+        with self._session.store.reading() as connection:
+            return reading.query_page(
+                connection,
+                filters=Filters(**{**self.record.filters, "limit": None}),
+                run_id=self.id,
+                cluster_id=cluster_id,
+                limit=limit,
+            )
+
+    def search(
+        self,
+        text: str,
+        *,
+        cluster_ids: Sequence[int] | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        n_results: int = 10,
+    ) -> SearchResult:
+        """`Workspace.search` within this run."""
+        return self._workspace.search(
+            text, run_id=self.id, cluster_ids=cluster_ids, model=model, language=language, n_results=n_results
+        )
+
+    def search_clusters(self, text: str, *, n_results: int = 10) -> tuple[ClusterHit, ...]:
+        """The clusters nearest in meaning."""
+        encoder = self._workspace._search_encoder(self.id)
+        return searching.search_clusters(self._session, text, run_id=self.id, n_results=n_results, encoder=encoder)
+
+    def export(self, path: str | Path, *, format: str | None = None) -> int:
+        """Write every query with its cluster (csv, json, jsonl, parquet); returns how many."""
+        return exporting.export(self._session, self.id, path, format=format, on_event=self._workspace._on_event)
+
+    def map(self, path: str | Path | None = None, *, random_state: int = 0) -> MapFile:
+        """The interactive map; Jupyter shows it, and its ``path`` opens in a browser, offline.
+
+        Args:
+            path: where to write the HTML file; None takes a file in the temporary folder.
+        """
+        if path is None:
+            path = Path(tempfile.mkdtemp(prefix="lmsys-")) / f"{self.id}.html"
+        written = drawing.write_map(
+            self._session, self.id, path, random_state=random_state, on_event=self._workspace._on_event
+        )
+        return MapFile(written)
+
+    def plot(self, path: str | Path, *, random_state: int = 0) -> Path:
+        """A still picture of the map, PNG or SVG by suffix."""
+        return drawing.write_map(
+            self._session, self.id, path, plot=True, random_state=random_state, on_event=self._workspace._on_event
+        )
+
+    def _clusters(self) -> list[ClusterRecord]:
+        with self._session.store.reading() as connection:
+            return reading.clusters(connection, self.id)
+
+    def __repr__(self) -> str:
+        r = self.record
+        noise = f", {r.n_noise:,} unclustered" if r.n_noise else ""
+        return f"Run({r.run_id!r}: {r.n_texts:,} texts in {r.n_clusters:,} clusters{noise})"
+
+
+class MapFile:
+    """A written map. In Jupyter the last value of a cell shows itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _repr_html_(self) -> str:
+        from lmsys_rs import map as maps
+
+        return maps.iframe(self.path.read_text(encoding="utf-8"))
+
+    def __repr__(self) -> str:
+        return f"MapFile({str(self.path)!r})"
+
+
+def _is_interactive() -> bool:
+    return "ipykernel" in sys.modules or sys.stderr.isatty()
+
+
+class _ProgressLine:
+    """One line on stderr that is written over; enough for a notebook, and no dependency."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        import time
+
+        now = time.monotonic()
+        if event.kind == "note":
+            sys.stderr.write(f"{event.message}\n")
+        elif event.kind == "finished":
+            sys.stderr.write(f"\r{event.stage}: done{' ' * 40}\n")
+        elif now - self._last > REFRESH_S and event.total:
+            self._last = now
+            amount = f"{event.done:,}/{event.total:,} {event.unit}" if event.unit else ""
+            sys.stderr.write(f"\r{event.stage}: {100 * event.done // event.total}% {amount}{' ' * 20}")
+        sys.stderr.flush()

@@ -1,0 +1,297 @@
+"""``lmsys cluster …``, ``label``, ``runs``, ``list-clusters`` and ``inspect``: make runs and look at them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+import typer
+
+from lmsys_rs import _core, clustering, labeling
+from lmsys_rs.cli import render
+from lmsys_rs.cli.options import (
+    AsJson,
+    DatasetFilter,
+    LanguageFilter,
+    Limit,
+    ModelFilter,
+    RunId,
+    Seed,
+    WorkspaceOption,
+    ignored,
+    open_workspace,
+    told_ignored,
+)
+from lmsys_rs.cli.views import cluster_rows, print_clusters
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.records import Filters
+from lmsys_rs.store import reading
+
+__all__ = ["app", "register"]
+
+app = typer.Typer(help="Cluster the texts of a workspace.", no_args_is_help=True)
+
+Description = Annotated[str | None, typer.Option("--description", help="A note kept with the run.", show_default=False)]
+Space = Annotated[str, typer.Option("--space", help="auto, vectors, graph, umap or pca: where distances are taken.")]
+ReduceTo = Annotated[int, typer.Option("--reduce-to", min=2, help="Dimensions of the umap or pca space.")]
+Force = Annotated[bool, typer.Option("--force", help="Make a new run even if an equal one exists.")]
+NoLabel = Annotated[bool, typer.Option("--no-label", help="Do not name the clusters now.")]
+UseChroma = Annotated[bool | None, ignored("--use-chroma")]
+EmbedBatch = Annotated[int | None, ignored("--embed-batch-size")]
+Chunk = Annotated[int | None, ignored("--chunk-size")]
+MiniBatch = Annotated[int | None, ignored("--mb-batch-size")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands that stand beside ``cluster``."""
+    root.command("label", epilog="Example: lmsys label latest")(_label)
+    root.command("runs", epilog="Example: lmsys runs --latest --json")(_runs)
+    root.command("list-clusters", epilog="Example: lmsys list-clusters latest --show-examples 3")(_list_clusters)
+    root.command("inspect", epilog="Example: lmsys inspect latest 17 --json")(_inspect)
+
+
+@app.command("kmeans", epilog="Example: lmsys cluster kmeans --n-clusters 50")
+def _kmeans(
+    workspace: WorkspaceOption = None,
+    n_clusters: Annotated[int, typer.Option("--n-clusters", min=1)] = 200,
+    max_iter: Annotated[int, typer.Option("--max-iter", min=1)] = 300,
+    n_init: Annotated[int, typer.Option("--n-init", min=1, help="Starts; the best is kept.")] = 1,
+    description: Description = None,
+    dataset: DatasetFilter = None,
+    model: ModelFilter = None,
+    language: LanguageFilter = None,
+    limit: Limit = None,
+    space: Space = "auto",
+    reduce_to: ReduceTo = 5,
+    seed: Seed = 0,
+    force: Force = False,
+    no_label: NoLabel = False,
+    as_json: AsJson = False,
+    use_chroma: UseChroma = None,
+    embed_batch_size: EmbedBatch = None,
+    chunk_size: Chunk = None,
+    mb_batch_size: MiniBatch = None,
+) -> None:
+    """k-means: every text in one of a fixed number of clusters."""
+    told_ignored(
+        use_chroma=use_chroma, embed_batch_size=embed_batch_size, chunk_size=chunk_size, mb_batch_size=mb_batch_size
+    )
+    estimator = _core.KMeans(n_clusters=n_clusters, n_init=n_init, max_iter=max_iter, random_state=seed)
+    filters = Filters(dataset=dataset, model=model, language=language, limit=limit)
+    _make(workspace, estimator, filters, space, reduce_to, seed, description, force, no_label, as_json)
+
+
+@app.command("hdbscan", epilog="Example: lmsys cluster hdbscan --min-cluster-size 50")
+def _hdbscan(
+    workspace: WorkspaceOption = None,
+    min_cluster_size: Annotated[int, typer.Option("--min-cluster-size", min=2)] = 25,
+    min_samples: Annotated[int | None, typer.Option("--min-samples", min=1, help="Default: min-cluster-size.")] = None,
+    epsilon: Annotated[float, typer.Option("--epsilon", min=0.0, help="Do not split clusters nearer than this.")] = 0.0,
+    method: Annotated[str, typer.Option("--selection-method", help="eom or leaf.")] = "eom",
+    description: Description = None,
+    dataset: DatasetFilter = None,
+    model: ModelFilter = None,
+    language: LanguageFilter = None,
+    limit: Limit = None,
+    space: Space = "auto",
+    reduce_to: ReduceTo = 5,
+    seed: Seed = 0,
+    force: Force = False,
+    no_label: NoLabel = False,
+    as_json: AsJson = False,
+    metric: Annotated[str, typer.Option("--metric", hidden=True)] = "euclidean",
+    use_chroma: UseChroma = None,
+    embed_batch_size: EmbedBatch = None,
+    chunk_size: Chunk = None,
+) -> None:
+    """HDBSCAN: as many clusters as there are dense regions; texts outside stay unclustered."""
+    told_ignored(use_chroma=use_chroma, embed_batch_size=embed_batch_size, chunk_size=chunk_size)
+    if metric not in ("euclidean", "cosine"):
+        raise InvalidInputError(f"metric must be euclidean or cosine: {metric!r}")
+    if metric == "cosine":
+        render.print_note("note: vectors have length one, so cosine and euclidean give the same order")
+    estimator = _core.HDBSCAN(
+        min_cluster_size=min_cluster_size,
+        min_samples=min_samples,
+        cluster_selection_epsilon=epsilon,
+        cluster_selection_method=cast(Any, method),
+    )
+    filters = Filters(dataset=dataset, model=model, language=language, limit=limit)
+    _make(workspace, estimator, filters, space, reduce_to, seed, description, force, no_label, as_json)
+
+
+@app.command("mixture", epilog="Example: lmsys cluster mixture --algorithm gmm --n-components 30")
+def _mixture(
+    workspace: WorkspaceOption = None,
+    algorithm: Annotated[str, typer.Option("--algorithm", help="gmm, dbscan or optics.")] = "gmm",
+    n_components: Annotated[int, typer.Option("--n-components", "--n-clusters", min=1, help="Of gmm.")] = 20,
+    eps: Annotated[float, typer.Option("--eps", min=0.0, help="Of dbscan and optics.")] = 0.5,
+    min_samples: Annotated[int, typer.Option("--min-samples", min=1, help="Of dbscan and optics.")] = 5,
+    description: Description = None,
+    dataset: DatasetFilter = None,
+    model: ModelFilter = None,
+    language: LanguageFilter = None,
+    limit: Limit = None,
+    space: Space = "auto",
+    reduce_to: ReduceTo = 5,
+    seed: Seed = 0,
+    force: Force = False,
+    no_label: NoLabel = False,
+    as_json: AsJson = False,
+) -> None:
+    """Gaussian mixture, DBSCAN or OPTICS on reduced vectors."""
+    estimator: Any
+    if algorithm == "gmm":
+        estimator = _core.GaussianMixture(n_components, random_state=seed)
+    elif algorithm == "dbscan":
+        estimator = _core.DBSCAN(eps=eps, min_samples=min_samples)
+    elif algorithm == "optics":
+        estimator = _core.OPTICS(min_samples=min_samples, eps=eps)
+    else:
+        raise InvalidInputError(f"algorithm must be gmm, dbscan or optics: {algorithm!r}")
+    filters = Filters(dataset=dataset, model=model, language=language, limit=limit)
+    _make(workspace, estimator, filters, space, reduce_to, seed, description, force, no_label, as_json)
+
+
+def _make(
+    workspace: Any,
+    estimator: Any,
+    filters: Filters,
+    space: str,
+    reduce_to: int,
+    seed: int,
+    description: str | None,
+    force: bool,
+    no_label: bool,
+    as_json: bool,
+) -> None:
+    if space not in ("auto", "vectors", "graph", "umap", "pca"):
+        raise InvalidInputError(f"space must be auto, vectors, graph, umap or pca: {space!r}")
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        run = clustering.cluster(
+            session,
+            estimator,
+            filters=filters,
+            space=cast(clustering.Space, space),
+            reduce_to=reduce_to,
+            random_state=seed,
+            description=description,
+            force=force,
+            on_event=reporter,
+        )
+        if not no_label and not run.labeled:
+            run = labeling.label(session, run.run_id, on_event=reporter)
+        rows = cluster_rows(session, run)
+    if as_json:
+        render.print_json(run)
+        return
+    noise = f", {run.n_noise:,} texts in none" if run.n_noise else ""
+    render.print_note(f"{run.run_id}: {run.n_texts:,} texts in {run.n_clusters:,} clusters{noise}")
+    print_clusters(rows, show=20)
+
+
+def _label(run: RunId = "latest", workspace: WorkspaceOption = None, as_json: AsJson = False) -> None:
+    """Name the clusters of a run: titles from distinctive terms, no LLM."""
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        record = labeling.label(session, run, on_event=reporter)
+        rows = cluster_rows(session, record)
+    if as_json:
+        for row in rows:
+            render.print_json(row)
+    else:
+        print_clusters(rows)
+
+
+def _runs(
+    workspace: WorkspaceOption = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Only the newest.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of a workspace, newest first."""
+    with open_workspace(workspace) as session, session.store.reading() as connection:
+        found = reading.runs(connection)
+    found = found[:1] if latest else found
+    if as_json:
+        for record in found:
+            render.print_json(record)
+        return
+    render.print_table(
+        ("run", "algorithm", "clusters", "texts", "queries", "unclustered", "created", "description"),
+        [
+            (r.run_id, r.algorithm, r.n_clusters, r.n_texts, r.n_queries, r.n_noise, r.created_at, r.description)
+            for r in found
+        ],
+        numbers=("clusters", "texts", "queries", "unclustered"),
+    )
+
+
+def _list_clusters(
+    run: RunId = "latest",
+    workspace: WorkspaceOption = None,
+    limit: Limit = None,
+    show_examples: Annotated[int, typer.Option("--show-examples", min=0, help="Examples per cluster.")] = 1,
+    example_width: Annotated[int, typer.Option("--example-width", min=10, help="Characters of an example.")] = 80,
+    as_json: AsJson = False,
+) -> None:
+    """List the clusters of a run, largest first."""
+    with open_workspace(workspace) as session:
+        with session.store.reading() as connection:
+            record = reading.get_run(connection, run)
+        rows = cluster_rows(session, record, n_examples=show_examples)
+    rows = rows[:limit] if limit is not None else rows
+    if as_json:
+        for row in rows:
+            render.print_json(row)
+    else:
+        print_clusters(rows, example_width=example_width)
+
+
+def _inspect(
+    run: RunId,
+    cluster_id: Annotated[int, typer.Argument(metavar="CLUSTER", help="Cluster id; -1 is what is unclustered.")],
+    workspace: WorkspaceOption = None,
+    show_queries: Annotated[int, typer.Option("--show-queries", min=0)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show one cluster: its name, terms, typical texts and queries."""
+    with open_workspace(workspace) as session:
+        with session.store.reading() as connection:
+            record = reading.get_run(connection, run)
+        rows = {row["cluster_id"]: row for row in cluster_rows(session, record, n_examples=10)}
+        if cluster_id not in rows:
+            raise InvalidInputError(
+                f"{record.run_id} has no cluster {cluster_id}: its clusters are {min(rows)} to {max(rows)}",
+                hint="lmsys list-clusters latest",
+            )
+        with session.store.reading() as connection:
+            queries = reading.query_page(
+                connection,
+                filters=Filters(**{**record.filters, "limit": None}),
+                run_id=record.run_id,
+                cluster_id=cluster_id,
+                limit=show_queries,
+            )
+    row = rows[cluster_id]
+    shown = [
+        {"query_id": q["query_id"], "text": q["text"], "model": q["model"], "language": q["language"]}
+        for q in queries.iter_rows(named=True)
+    ]
+    if as_json:
+        render.print_json({**row, "queries": shown})
+        return
+    render.print_fields(
+        {
+            "cluster": f"{cluster_id} of {record.run_id}",
+            "title": row["title"],
+            "queries": f"{row['num_queries']:,} ({row['share']:.1%})",
+            "description": row["description"],
+            "terms": ", ".join(row["terms"]),
+        }
+    )
+    render.print_text("")
+    render.print_table(("typical",), [(render.short(text, 110),) for text in row["examples"]])
+    render.print_text("")
+    render.print_table(
+        ("query", "model", "language", "text"),
+        [(str(q["query_id"]), q["model"], q["language"], render.short(q["text"], 110)) for q in shown],
+        numbers=("query",),
+    )

@@ -1,0 +1,171 @@
+"""``lmsys load``, ``embed`` and ``datasets``: from files to vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmsys_rs.cli import render
+from lmsys_rs.cli.options import (
+    AsJson,
+    ColumnId,
+    ColumnLanguage,
+    ColumnModel,
+    ColumnText,
+    ColumnTimestamp,
+    FormatName,
+    Limit,
+    ModelDefault,
+    Strict,
+    WorkspaceOption,
+    ignored,
+    open_workspace,
+    told_ignored,
+)
+from lmsys_rs.models import DEFAULT_MODEL
+from lmsys_rs.pipeline import dataset_name, embed, load
+from lmsys_rs.readers import ColumnMapping
+from lmsys_rs.records import LoadReport
+from lmsys_rs.store import reading
+
+__all__ = ["column_mapping", "register", "told_load"]
+
+SHOWN_PROBLEMS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("load", epilog="Example: lmsys load chats.jsonl.gz --workspace my.lmsys")(_load)
+    app.command("embed", epilog="Example: lmsys embed --embedding-model all-MiniLM-L6-v2")(_embed)
+    app.command("datasets", epilog="Example: lmsys datasets --json")(_datasets)
+
+
+def column_mapping(
+    text: str | None,
+    model: str | None,
+    language: str | None,
+    timestamp: str | None,
+    conversation_id: str | None,
+    model_default: str,
+) -> ColumnMapping:
+    """The column options as a record."""
+    return ColumnMapping(
+        text=text,
+        model=model,
+        language=language,
+        timestamp=timestamp,
+        conversation_id=conversation_id,
+        model_default=model_default,
+    )
+
+
+def told_load(report: LoadReport) -> None:
+    """Say on stderr what was loaded and what was wrong with the file."""
+    if report.already_loaded:
+        render.print_note(f"{report.path}: nothing new, {report.dataset} is loaded already")
+        return
+    render.print_note(
+        f"{report.path} ({report.format}): {report.n_read:,} conversations read, {report.n_new:,} new, "
+        f"{report.n_queries:,} queries, {report.n_new_texts:,} new texts"
+    )
+    if report.n_without_query:
+        render.print_note(f"{report.n_without_query:,} conversations have no user text: kept, but they give no query")
+    for problem in report.problems[:SHOWN_PROBLEMS]:
+        render.print_note(f"{report.path}:{problem.line}: skipped: {problem.message}")
+    if report.n_problems > SHOWN_PROBLEMS:
+        render.print_note(f"… {report.n_problems:,} broken lines skipped in all (--strict stops at the first)")
+
+
+def _load(
+    file: Annotated[Path, typer.Argument(help="Parquet, JSONL, JSON or CSV file, gzipped or not.")],
+    workspace: WorkspaceOption = None,
+    limit: Limit = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset-label", "--dataset", help="Name of the data set. Default: the file's.")
+    ] = None,
+    description: Annotated[str | None, typer.Option("--dataset-description", show_default=False)] = None,
+    format: FormatName = "auto",
+    text_column: ColumnText = None,
+    model_column: ColumnModel = None,
+    language_column: ColumnLanguage = None,
+    timestamp_column: ColumnTimestamp = None,
+    conversation_id_column: ColumnId = None,
+    model_default: ModelDefault = "unknown",
+    strict: Strict = False,
+    force: Annotated[bool, typer.Option("--force-reload", help="Read the file again even if it is known.")] = False,
+    as_json: AsJson = False,
+    use_chroma: Annotated[bool | None, ignored("--use-chroma")] = None,
+    chroma_path: Annotated[str | None, ignored("--chroma-path")] = None,
+    embedding_model: Annotated[str | None, ignored("--embedding-model")] = None,
+    db_batch_size: Annotated[int | None, ignored("--db-batch-size")] = None,
+    streaming: Annotated[bool | None, ignored("--streaming")] = None,
+    no_pragmas: Annotated[bool | None, ignored("--no-pragmas")] = None,
+) -> None:
+    """Read a file of conversations into a workspace. Doing it twice changes nothing."""
+    told_ignored(
+        use_chroma=use_chroma,
+        chroma_path=chroma_path,
+        embedding_model=embedding_model,
+        db_batch_size=db_batch_size,
+        streaming=streaming,
+        no_pragmas=no_pragmas,
+    )
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist")
+    only = sorted(Path.cwd().glob("*.lmsys"))
+    folder = only[0] if len(only) == 1 else Path(f"{dataset_name(file)}.lmsys")
+    with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
+        report = load(
+            session,
+            file,
+            dataset=dataset,
+            description=description,
+            format=format,
+            mapping=column_mapping(
+                text_column, model_column, language_column, timestamp_column, conversation_id_column, model_default
+            ),
+            limit=limit,
+            strict=strict,
+            force=force,
+            on_event=reporter,
+        )
+    told_load(report)
+    if as_json:
+        render.print_json(report)
+    else:
+        render.print_note(f"workspace: {session.folder.path}")
+
+
+def _embed(
+    workspace: WorkspaceOption = None,
+    embedding_model: Annotated[
+        str, typer.Option("--embedding-model", help="Known name, model folder or .onnx file.")
+    ] = DEFAULT_MODEL,
+    force: Annotated[bool, typer.Option("--force", help="Embed all texts anew.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give every distinct text its vector. Goes on where it was cut off; done texts are left alone."""
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        report = embed(session, embedding_model, force=force, on_event=reporter)
+    if as_json:
+        render.print_json(report)
+    else:
+        rate = f", {report.n_new / report.seconds:,.0f} texts/s" if report.n_new and report.seconds else ""
+        render.print_text(f"embedded {report.n_new:,} of {report.n_texts:,} texts with {report.model}{rate}")
+
+
+def _datasets(workspace: WorkspaceOption = None, as_json: AsJson = False) -> None:
+    """List the data sets of a workspace."""
+    with open_workspace(workspace) as session, session.store.reading() as connection:
+        found = reading.datasets(connection)
+    if as_json:
+        for record in found:
+            render.print_json(record)
+        return
+    render.print_table(
+        ("name", "format", "conversations", "queries", "broken", "complete", "source"),
+        [(d.name, d.format, d.n_conversations, d.n_queries, d.n_problems, d.finished, d.source) for d in found],
+        numbers=("conversations", "queries", "broken"),
+    )

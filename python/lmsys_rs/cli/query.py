@@ -1,0 +1,229 @@
+"""``lmsys list``, ``search`` and ``export``: single queries, found and taken out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lmsys_rs.cli import render
+from lmsys_rs.cli.options import (
+    AsJson,
+    AsTable,
+    AsXml,
+    DatasetFilter,
+    LanguageFilter,
+    ModelFilter,
+    RunId,
+    WorkspaceOption,
+    filters,
+    open_workspace,
+)
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.exporting import export
+from lmsys_rs.records import SearchResult
+from lmsys_rs.search import search_clusters, search_queries
+from lmsys_rs.store import reading
+
+__all__ = ["register"]
+
+RunOption = Annotated[str | None, typer.Option("--run-id", "--run", help="Run id, or latest.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list", epilog="Example: lmsys list --run-id latest --cluster-id 0 --limit 20")(_list)
+    app.command("search", epilog='Example: lmsys search "sort a list" --run-id latest --language English')(_search)
+    app.command("export", epilog="Example: lmsys export latest --output clusters.parquet")(_export)
+
+
+def _list(
+    workspace: WorkspaceOption = None,
+    run_id: RunOption = None,
+    cluster_id: Annotated[
+        int | None, typer.Option("--cluster-id", help="Only this cluster.", show_default=False)
+    ] = None,
+    model: ModelFilter = None,
+    language: LanguageFilter = None,
+    dataset: DatasetFilter = None,
+    limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
+    after: Annotated[int, typer.Option("--after", help="Go on after this query id.")] = 0,
+    as_table: AsTable = False,
+    as_xml: AsXml = False,
+    as_json: AsJson = False,
+) -> None:
+    """List queries by id."""
+    if cluster_id is not None and run_id is None:
+        run_id = "latest"
+    with open_workspace(workspace) as session, session.store.reading() as connection:
+        run = None if run_id is None else reading.get_run(connection, run_id)
+        page = reading.query_page(
+            connection,
+            filters=filters(dataset, model, language),
+            run_id=None if run is None else run.run_id,
+            cluster_id=cluster_id,
+            after=after,
+            limit=limit,
+        )
+    rows = list(page.iter_rows(named=True))
+    if as_json:
+        for row in rows:
+            render.print_json({**row, "timestamp": row["timestamp"].isoformat() if row["timestamp"] else None})
+    elif as_xml:
+        render.print_xml("queries", "query", rows)
+    else:
+        render.print_table(
+            ("query", "cluster", "model", "language", "text"),
+            [
+                (str(row["query_id"]), row["cluster_id"], row["model"], row["language"], render.short(row["text"], 200))
+                for row in rows
+            ],
+            numbers=("query", "cluster"),
+        )
+    if len(rows) == limit:
+        render.print_note(f"more: --after {rows[-1]['query_id']}")
+
+
+def _search(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    workspace: WorkspaceOption = None,
+    search_type: Annotated[str, typer.Option("--search-type", help="queries or clusters.")] = "queries",
+    run_id: RunOption = None,
+    cluster_ids: Annotated[
+        str | None, typer.Option("--cluster-ids", help="Only these clusters: 3,7,12.", show_default=False)
+    ] = None,
+    within_clusters: Annotated[
+        str | None, typer.Option("--within-clusters", help="Only clusters near this text.", show_default=False)
+    ] = None,
+    top_clusters: Annotated[int, typer.Option("--top-clusters", min=1)] = 10,
+    n_results: Annotated[int, typer.Option("--n-results", "-n", min=1)] = 10,
+    n_candidates: Annotated[int, typer.Option("--n-candidates", min=1, help="Facets count over this many.")] = 250,
+    model: ModelFilter = None,
+    language: LanguageFilter = None,
+    dataset: DatasetFilter = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Group by cluster, language or model.", show_default=False)
+    ] = None,
+    facets: Annotated[bool, typer.Option("--facets", help="Also show counts.")] = False,
+    as_table: AsTable = False,
+    as_xml: AsXml = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find queries (or clusters) by meaning; filters apply before ranking."""
+    if search_type not in ("queries", "clusters"):
+        raise InvalidInputError(f"search-type must be queries or clusters: {search_type!r}")
+    if by not in (None, "cluster", "language", "model"):
+        raise InvalidInputError(f"by must be cluster, language or model: {by!r}")
+    with open_workspace(workspace) as session:
+        if search_type == "clusters":
+            with session.store.reading() as connection:
+                run_id = reading.get_run(connection, run_id or "latest").run_id
+            hits = search_clusters(session, text, run_id=run_id, n_results=n_results)
+            _print_clusters({"text": text, "run_id": run_id, "results": hits}, as_json=as_json, as_xml=as_xml)
+            return
+        needs_run = cluster_ids is not None or within_clusters is not None or by == "cluster"
+        result = search_queries(
+            session,
+            text,
+            run_id=run_id or ("latest" if needs_run else None),
+            cluster_ids=None if cluster_ids is None else _numbers(cluster_ids),
+            within_clusters=within_clusters,
+            top_clusters=top_clusters,
+            filters=filters(dataset, model, language),
+            n_results=n_results,
+            n_candidates=n_candidates,
+        )
+    if as_json:
+        render.print_json(result)
+    elif as_xml:
+        render.print_xml("results", "result", [_short_hit(hit) for hit in result.results])
+    else:
+        _print_hits(result, by=by, facets=facets)
+
+
+def _export(
+    run: RunId = "latest",
+    workspace: WorkspaceOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: export.csv.", show_default=False)
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="csv, json, jsonl or parquet. Default: the file's suffix.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write every query of a run with its cluster."""
+    path = output or Path(f"export.{format or 'csv'}")
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        n_rows = export(session, run, path, format=format, on_event=reporter)
+    if as_json:
+        render.print_json({"path": path, "n_rows": n_rows})
+    else:
+        render.print_text(f"{path}: {n_rows:,} queries")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise InvalidInputError(f"cluster-ids must be numbers with commas between them: {text!r}") from error
+
+
+def _short_hit(hit: Any) -> dict[str, Any]:
+    return {
+        "query_id": hit.query_id,
+        "distance": hit.distance,
+        "model": hit.model,
+        "language": hit.language,
+        "cluster_id": hit.cluster_id,
+        "snippet": hit.snippet,
+    }
+
+
+def _print_clusters(answer: dict[str, Any], *, as_json: bool, as_xml: bool) -> None:
+    hits = answer["results"]
+    if as_json:
+        render.print_json(answer)
+    elif as_xml:
+        rows = [{"cluster_id": h.cluster_id, "distance": h.distance, "title": h.title} for h in hits]
+        render.print_xml("clusters", "cluster", rows)
+    else:
+        render.print_table(
+            ("distance", "id", "queries", "title"),
+            [(f"{h.distance:.3f}", str(h.cluster_id), h.num_queries, h.title) for h in hits],
+            numbers=("distance", "id", "queries"),
+        )
+
+
+def _print_hits(result: SearchResult, *, by: str | None, facets: bool) -> None:
+    hits = list(result.results)
+    if by is not None:
+        key = "cluster_id" if by == "cluster" else by
+        hits.sort(key=lambda hit: (str(getattr(hit, key)), hit.distance))
+    render.print_table(
+        ("distance", "query", "cluster", "model", "language", "text"),
+        [
+            (
+                f"{hit.distance:.3f}",
+                hit.query_id,
+                hit.cluster_id,
+                hit.model,
+                hit.language,
+                render.short(hit.snippet, 160),
+            )
+            for hit in hits
+        ],
+        numbers=("distance", "query", "cluster"),
+    )
+    if facets:
+        for name, counts in result.facets.items():
+            render.print_text("")
+            render.print_table(
+                (name, "count"),
+                [(_facet_name(entry), entry["count"]) for entry in counts[:10]],
+            )
+
+
+def _facet_name(entry: dict[str, Any]) -> str:
+    return entry["key"] if "key" in entry else f"{entry['cluster_id']} {entry['meta']['title']}"

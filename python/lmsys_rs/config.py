@@ -1,0 +1,104 @@
+"""Where settings come from: the only module that reads environment variables, and where outside files are kept.
+
+It deliberately keeps no state and writes nothing: every call reads the environment again, so tests can change it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmsys_rs.errors import InvalidInputError, ModelError
+
+__all__ = ["Settings", "onnxruntime_library", "settings"]
+
+DEFAULT_HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says; every field has a default.
+
+    Attributes:
+        cache_dir: folder for downloaded models (``XDG_CACHE_HOME``, or the platform's own cache folder).
+        workspace: ``LMSYS_WORKSPACE``, the workspace of commands that name none.
+        hub_endpoint: ``HF_ENDPOINT``, base address of the Hugging Face hub.
+        n_threads: ``RAYON_NUM_THREADS``, bound of every thread pool; None means one per core.
+        isa: ``LMSYS_ISA``, the kernels to use instead of the best ones of this machine.
+        no_color: ``NO_COLOR`` is set and not empty.
+        in_ci: ``CI`` is ``true``: a missing tool is then a failure, not a reason to skip.
+    """
+
+    cache_dir: Path
+    workspace: Path | None
+    hub_endpoint: str
+    n_threads: int | None
+    isa: str | None
+    no_color: bool
+    in_ci: bool
+
+
+def settings() -> Settings:
+    """Read the environment now.
+
+    Raises:
+        InvalidInputError: ``RAYON_NUM_THREADS`` is not a whole number.
+    """
+    workspace = os.environ.get("LMSYS_WORKSPACE")
+    return Settings(
+        cache_dir=_cache_dir(),
+        workspace=Path(workspace) if workspace else None,
+        hub_endpoint=(os.environ.get("HF_ENDPOINT") or DEFAULT_HUB).rstrip("/"),
+        n_threads=_n_threads(),
+        isa=os.environ.get("LMSYS_ISA") or None,
+        no_color=bool(os.environ.get("NO_COLOR")),
+        in_ci=os.environ.get("CI", "").lower() == "true",
+    )
+
+
+def onnxruntime_library() -> Path:
+    """Absolute path of the ONNX Runtime shared library inside the installed ``onnxruntime`` package.
+
+    The package is located, not imported: its Python half is not needed.
+
+    Raises:
+        ModelError: the package is not installed or holds no shared library.
+    """
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            "embedding needs ONNX Runtime: package onnxruntime is not installed", hint="pip install onnxruntime"
+        )
+    capi = Path(next(iter(spec.submodule_search_locations))) / "capi"
+    for pattern in ("libonnxruntime.so*", "libonnxruntime*.dylib", "onnxruntime.dll"):
+        found = sorted(capi.glob(pattern))
+        if found:
+            return found[0].resolve()
+    raise ModelError(
+        f"embedding needs the ONNX Runtime shared library: none in {capi}",
+        hint="pip install --force-reinstall onnxruntime",
+    )
+
+
+def _cache_dir() -> Path:
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    if xdg:
+        return Path(xdg) / "lmsys"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lmsys"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "lmsys" / "Cache"
+    return Path.home() / ".cache" / "lmsys"
+
+
+def _n_threads() -> int | None:
+    text = os.environ.get("RAYON_NUM_THREADS", "").strip()
+    if not text:
+        return None
+    if not text.isdigit():
+        raise InvalidInputError(f"RAYON_NUM_THREADS must be a whole number: {text!r}")
+    return int(text) or None

@@ -1,0 +1,69 @@
+"""How a run becomes a picture: its layout and its texts, handed to `map`, which knows pages and plots.
+
+It computes no layout itself (see `layouts`) and knows no HTML.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmsys_rs import map as maps
+from lmsys_rs.layouts import layout
+from lmsys_rs.records import Event, Filters, OnEvent, ignore_events
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading
+
+__all__ = ["map_data", "write_map"]
+
+
+def write_map(
+    session: Session,
+    run_id: str,
+    path: str | Path,
+    *,
+    plot: bool = False,
+    random_state: int = 0,
+    on_event: OnEvent = ignore_events,
+) -> Path:
+    """Write the map of a run: one HTML file that works offline, or (``plot``) a PNG or SVG picture by suffix."""
+    data = map_data(session, run_id, random_state=random_state, on_event=on_event)
+    on_event(Event("started", "map", 0, 1, "file"))
+    (maps.write_plot if plot else maps.write_html)(data, Path(path))
+    on_event(Event("finished", "map", 1, 1, "file"))
+    return Path(path)
+
+
+def map_data(
+    session: Session, run_id: str, *, random_state: int = 0, on_event: OnEvent = ignore_events
+) -> maps.MapData:
+    """What the map shows of a run: one point per distinct text, with the metadata of its first query."""
+    with session.store.reading() as connection:
+        run = reading.get_run(connection, run_id)
+        members = reading.members(connection, run.run_id)
+        clusters = reading.clusters(connection, run.run_id)
+    text_ids = members["text_id"].to_numpy()
+    xy = layout(
+        session,
+        session.embedding(run.embedder_id),
+        text_ids,
+        n_components=2,
+        random_state=random_state,
+        on_event=on_event,
+    )
+    with session.store.reading() as connection:
+        sources = reading.text_sources(connection, text_ids, Filters(**{**run.filters, "limit": None}))
+    return maps.MapData(
+        title=f"{run.run_id}: {run.n_texts:,} texts in {run.n_clusters:,} clusters",
+        xy=xy,
+        cluster_ids=members["cluster_id"].to_numpy(),
+        texts=sources["text"],
+        clusters=[
+            maps.MapCluster(cluster_id=c.cluster_id, title=c.title, description=c.description, size=c.size)
+            for c in clusters
+        ],
+        models=sources["model"],
+        languages=sources["language"],
+        timestamps=None if sources["timestamp"].null_count() == sources.height else sources["timestamp"],
+        weights=sources["n_queries"].to_numpy().astype("float32"),
+        note=run.description or "",
+    )

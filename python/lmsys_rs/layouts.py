@@ -1,0 +1,181 @@
+"""What is computed once per selection and shared by clusters and maps: its vectors, its kNN graph, its layouts.
+
+Stored graphs and projections are reused; what is new is written first and recorded then. Nothing here clusters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lmsys_rs import _core
+from lmsys_rs.records import EmbeddingRecord, Event, OnEvent, ignore_events
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading, writing
+
+__all__ = [
+    "N_NEIGHBORS",
+    "Progress",
+    "knn_graph",
+    "layout",
+    "selected_vectors",
+    "selection_hash",
+    "stage_progress",
+]
+
+N_NEIGHBORS = 15
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Forwards the core's (done, total) as events, scaled to ``size`` units that begin at ``start`` of ``total``."""
+
+    on_event: OnEvent
+    stage: str
+    unit: str = ""
+    start: int = 0
+    size: int | None = None
+    total: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report what the core reports."""
+        if self.size is not None and total:
+            done, total = self.start + self.size * done // total, self.total or self.size
+        self.on_event(Event("advanced", self.stage, done, total, self.unit))
+
+
+def knn_graph(
+    session: Session,
+    embedding: EmbeddingRecord,
+    text_ids: npt.NDArray[np.uint32],
+    *,
+    k: int = N_NEIGHBORS,
+    on_event: OnEvent = ignore_events,
+) -> _core.KnnGraph:
+    """The kNN graph of a selection: the stored one (or its prefix), or a new one that is then stored.
+
+    Rows are positions in ``text_ids``. ``k`` is lowered to the number of other texts.
+    """
+    k = max(1, min(k, len(text_ids) - 1))
+    hash_ = selection_hash(text_ids)
+    with session.store.reading() as connection:
+        known = reading.find_graph(connection, embedder_id=embedding.embedder_id, selection_hash=hash_, min_k=k)
+    if known is not None:
+        graph_id, stored_k = known
+        graph = _core.KnnGraph.from_arrays(
+            np.asarray(session.folder.read_array(f"graphs/{graph_id}.indices.npy")),
+            np.asarray(session.folder.read_array(f"graphs/{graph_id}.distances.npy")),
+        )
+        return graph if stored_k == k else graph.prefix(k)
+    on_event(Event("started", "graph", 0, len(text_ids), "texts"))
+    graph = _core.KnnGraph.build(
+        selected_vectors(session, embedding, text_ids), k, progress=stage_progress(on_event, "graph", len(text_ids))
+    )
+    graph_id = _name(embedding.embedder_id, hash_, k)
+    session.folder.write_array(f"graphs/{graph_id}.indices.npy", graph.indices)
+    session.folder.write_array(f"graphs/{graph_id}.distances.npy", graph.distances)
+    with session.store.writing() as connection:
+        writing.add_graph(
+            connection,
+            graph_id,
+            embedder_id=embedding.embedder_id,
+            selection_hash=hash_,
+            k=k,
+            n_points=len(text_ids),
+        )
+    on_event(Event("finished", "graph", len(text_ids), len(text_ids), "texts"))
+    return graph
+
+
+def layout(
+    session: Session,
+    embedding: EmbeddingRecord,
+    text_ids: npt.NDArray[np.uint32],
+    *,
+    n_components: int = 2,
+    method: Literal["umap", "pca"] = "umap",
+    random_state: int = 0,
+    on_event: OnEvent = ignore_events,
+) -> npt.NDArray[np.float32]:
+    """Coordinates of a selection, (n, n_components) float32: the stored projection, or a new one that is then stored.
+
+    One text sits at the origin; fewer texts than dimensions leave the other coordinates zero.
+    """
+    if len(text_ids) < 2:
+        return np.zeros((len(text_ids), n_components), dtype=np.float32)
+    # for a map points should not overlap; for density algorithms they should crowd where they are dense
+    min_dist = 0.1 if n_components == 2 else 0.0
+    settings: dict[str, Any] = {"method": method, "random_state": random_state}
+    if method == "umap":
+        settings |= {"min_dist": min_dist, "n_neighbors": N_NEIGHBORS}
+    parameters = json.dumps(settings, sort_keys=True)
+    hash_ = selection_hash(text_ids)
+    with session.store.reading() as connection:
+        known = reading.find_projection(
+            connection,
+            embedder_id=embedding.embedder_id,
+            selection_hash=hash_,
+            n_components=n_components,
+            parameters=parameters,
+        )
+    if known is not None:
+        return np.asarray(session.folder.read_array(f"projections/{known}.npy"), dtype=np.float32)
+    if method == "pca":
+        x = selected_vectors(session, embedding, text_ids)
+        reduced = min(n_components, len(text_ids), x.shape[1])
+        on_event(Event("started", "layout", 0, None, ""))
+        points = _core.PCA(reduced, random_state=random_state).fit_transform(
+            x, progress=stage_progress(on_event, "layout")
+        )
+    else:
+        graph = knn_graph(session, embedding, text_ids, on_event=on_event)
+        on_event(Event("started", "layout", 0, None, ""))
+        umap = _core.UMAP(n_components, min_dist=min_dist, random_state=random_state)
+        points = umap.fit_transform(graph, progress=stage_progress(on_event, "layout"))
+    if points.shape[1] < n_components:
+        points = np.pad(points, ((0, 0), (0, n_components - points.shape[1])))
+    projection_id = _name(embedding.embedder_id, hash_, n_components, parameters)
+    session.folder.write_array(f"projections/{projection_id}.npy", points)
+    with session.store.writing() as connection:
+        writing.add_projection(
+            connection,
+            projection_id,
+            embedder_id=embedding.embedder_id,
+            selection_hash=hash_,
+            n_components=n_components,
+            parameters=parameters,
+            n_points=len(text_ids),
+        )
+    on_event(Event("finished", "layout", 0, None, ""))
+    return points
+
+
+def selected_vectors(
+    session: Session, embedding: EmbeddingRecord, text_ids: npt.NDArray[np.uint32]
+) -> npt.NDArray[np.float32]:
+    """(n, dim) vectors of a selection; the mapped file itself where the selection is a run of rows, else a copy."""
+    vectors = session.vectors(embedding)
+    if len(text_ids) and int(text_ids[-1]) - int(text_ids[0]) + 1 == len(text_ids):
+        return vectors[int(text_ids[0]) : int(text_ids[-1]) + 1]
+    return np.asarray(vectors[text_ids])
+
+
+def selection_hash(text_ids: npt.NDArray[np.uint32]) -> str:
+    """Names a selection by its text ids."""
+    return hashlib.blake2b(np.ascontiguousarray(text_ids, dtype="<u4").tobytes(), digest_size=8).hexdigest()
+
+
+def stage_progress(on_event: OnEvent, stage: str, size: int | None = None) -> Progress:
+    """A `Progress` of a whole stage, in ``size`` texts or in the core's own steps."""
+    if size is None:
+        return Progress(on_event, stage)
+    return Progress(on_event, stage, unit="texts", size=size, total=size)
+
+
+def _name(*parts: object) -> str:
+    return hashlib.blake2b(json.dumps([str(part) for part in parts]).encode(), digest_size=8).hexdigest()

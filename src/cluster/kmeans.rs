@@ -1,0 +1,464 @@
+//! k-means: `n_clusters` centroids with the smallest weighted sum of squared distances (Lloyd 1982), seeded, the same
+//! bits on any number of threads and any instruction set. Streaming over files larger than memory is not here.
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::kernels::{self, Nearest};
+use crate::random::Rng;
+use crate::task::Task;
+use crate::vectors::Vectors;
+
+/// Rows of one block of work; sums are made per block and added in block order.
+const BLOCK_ROWS: usize = 256;
+/// Rows that k-means++ looks at, or 16 per cluster where that is more.
+const SEEDING_ROWS: usize = 16_384;
+/// Blocks whose partial sums are added before the next level: keeps the partial sums few.
+const BLOCKS_PER_SUM: usize = 16;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Init {
+    /// Greedy k-means++ (Arthur, Vassilvitskii 2007).
+    PlusPlus,
+    /// Distinct rows drawn at random, with weights.
+    Random,
+    /// `n_clusters x dim` starting centroids, row-major.
+    Centroids(Vec<f32>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct KMeansParams {
+    n_clusters: usize,
+    init: Init,
+    n_init: usize,
+    max_iter: usize,
+    tol: f64,
+    random_state: u64,
+}
+
+impl KMeansParams {
+    /// # Errors
+    /// `InvalidInput` for `n_clusters`, `n_init` or `max_iter` of 0, or a `tol` that is negative or not finite.
+    pub fn new(n_clusters: usize, init: Init, n_init: usize, max_iter: usize, tol: f64, random_state: u64) -> Result<Self> {
+        for (name, value) in [("n_clusters", n_clusters), ("n_init", n_init), ("max_iter", max_iter)] {
+            if value == 0 {
+                return Err(Error::invalid(format!("{name} must be at least 1: got 0")));
+            }
+        }
+        if !(tol.is_finite() && tol >= 0.0) {
+            return Err(Error::invalid(format!("tol must be a finite number >= 0: got {tol}")));
+        }
+        Ok(Self { n_clusters, init, n_init, max_iter, tol, random_state })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct KMeans {
+    /// n labels in `0..n_clusters`.
+    pub labels: Vec<i32>,
+    /// n Euclidean distances to the own centroid.
+    pub distances: Vec<f32>,
+    /// `n_clusters x dim`, row-major.
+    pub centroids: Vec<f32>,
+    /// Weighted sum of squared distances to the own centroid.
+    pub inertia: f64,
+    /// Lloyd steps of the best start.
+    pub n_iter: usize,
+}
+
+/// Runs k-means; `weights` count how often each row occurs (all > 0), 1 when absent.
+///
+/// Stops when the squared movement of all centroids is at most `tol` times the mean variance of the features (the
+/// rule of scikit-learn), when no label changes, or after `max_iter` steps. An empty cluster takes the row that is
+/// farthest from its centroid.
+///
+/// # Errors
+/// `InvalidInput` when there are more clusters than rows, or start or weights do not fit; `Cancelled`.
+pub fn kmeans(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &KMeansParams, task: &Task) -> Result<KMeans> {
+    let (n, dim, k) = (vectors.n(), vectors.dim(), params.n_clusters);
+    if k > n {
+        return Err(Error::invalid(format!("n_clusters must be <= the number of rows: {k} > {n}"))
+            .hint(format!("use n_clusters={} or fewer", n.min((n as f64 / 2.0).sqrt().ceil() as usize).max(1))));
+    }
+    check_weights(weights, n)?;
+    if let Init::Centroids(start) = &params.init {
+        if start.len() != k * dim {
+            return Err(Error::invalid(format!(
+                "init must have shape (n_clusters, dim) = ({k}, {dim}): got {} values",
+                start.len()
+            )));
+        }
+        Vectors::new(start, k, dim)?;
+    }
+    let tolerance = params.tol * mean_variance(vectors);
+    // a given start is one start, however often it is repeated
+    let n_init = if matches!(params.init, Init::Centroids(_)) { 1 } else { params.n_init };
+    task.start((n_init * params.max_iter * n) as u64);
+    let mut best: Option<KMeans> = None;
+    for attempt in 0..n_init {
+        let seed = Rng::new(params.random_state, attempt as u64).next_u64();
+        let start = match &params.init {
+            Init::Centroids(start) => start.clone(),
+            Init::PlusPlus => plus_plus(vectors, weights, k, seed, task)?,
+            Init::Random => random_rows(vectors, weights, k, seed),
+        };
+        let candidate = lloyd(vectors, weights, start, params.max_iter, tolerance, task)?;
+        if best.as_ref().is_none_or(|best| candidate.inertia < best.inertia) {
+            best = Some(candidate);
+        }
+    }
+    best.ok_or_else(|| Error::invalid("n_init must be at least 1: got 0"))
+}
+
+/// The label of the nearest of `centroids` (`k x dim`) and the distance to it, for every row.
+///
+/// # Errors
+/// `InvalidInput` when the widths differ; `Cancelled`.
+pub fn assign(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Result<(Vec<i32>, Vec<f32>)> {
+    if vectors.dim() != centroids.dim() {
+        return Err(Error::invalid(format!("rows must have {} columns as in fit: got {}", centroids.dim(), vectors.dim())));
+    }
+    task.start(vectors.n() as u64);
+    let nearest = nearest(vectors, centroids, task)?;
+    Ok((
+        nearest.iter().map(|nearest| nearest.id as i32).collect(),
+        nearest.iter().map(|nearest| nearest.squared_distance.sqrt() as f32).collect(),
+    ))
+}
+
+pub(crate) fn check_weights(weights: Option<&[f32]>, n: usize) -> Result<()> {
+    let Some(weights) = weights else { return Ok(()) };
+    if weights.len() != n {
+        return Err(Error::invalid(format!("sample_weight must have one value per row: {} != {n}", weights.len())));
+    }
+    if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
+        return Err(Error::invalid(format!("sample_weight must be finite and > 0: row {row} has {}", weights[row])));
+    }
+    Ok(())
+}
+
+fn lloyd(
+    vectors: Vectors<'_>,
+    weights: Option<&[f32]>,
+    mut centroids: Vec<f32>,
+    max_iter: usize,
+    tolerance: f64,
+    task: &Task,
+) -> Result<KMeans> {
+    let (n, dim) = (vectors.n(), vectors.dim());
+    let k = centroids.len() / dim;
+    let mut previous: Vec<u32> = Vec::new();
+    let mut n_iter = 0;
+    let found = loop {
+        let found = nearest(vectors, Vectors::new(&centroids, k, dim)?, task)?;
+        let labels: Vec<u32> = found.iter().map(|nearest| nearest.id).collect();
+        if n_iter == max_iter || labels == previous {
+            break found;
+        }
+        n_iter += 1;
+        let moved = update(vectors, weights, &found, &mut centroids);
+        previous = labels;
+        if moved <= tolerance {
+            // one more assignment, so that labels and centroids belong together
+            break nearest(vectors, Vectors::new(&centroids, k, dim)?, task)?;
+        }
+    };
+    let inertia = (0..n).map(|i| found[i].squared_distance * weights.map_or(1.0, |weights| weights[i] as f64)).sum();
+    Ok(KMeans {
+        labels: found.iter().map(|nearest| nearest.id as i32).collect(),
+        distances: found.iter().map(|nearest| nearest.squared_distance.sqrt() as f32).collect(),
+        centroids,
+        inertia,
+        n_iter,
+    })
+}
+
+fn nearest(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Result<Vec<Nearest>> {
+    let isa = kernels::isa();
+    let dim = vectors.dim();
+    let squared_norms = centroids.squared_norms();
+    let mut found = vec![Nearest { id: 0, squared_distance: 0.0 }; vectors.n()];
+    found.par_chunks_mut(BLOCK_ROWS).enumerate().try_for_each(|(block, found)| {
+        task.check()?;
+        let start = block * BLOCK_ROWS;
+        let rows = vectors.rows(start, start + found.len());
+        kernels::nearest_centroid(isa, rows, centroids.data(), &squared_norms, dim, found);
+        task.advance(found.len() as u64);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Moves every centroid to the weighted mean of its rows; returns the sum of squared movements.
+fn update(vectors: Vectors<'_>, weights: Option<&[f32]>, found: &[Nearest], centroids: &mut [f32]) -> f64 {
+    let (n, dim) = (vectors.n(), vectors.dim());
+    let k = centroids.len() / dim;
+    let weight_of = |i: usize| weights.map_or(1.0, |weights| weights[i] as f64);
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); k];
+    for (i, nearest) in found.iter().enumerate() {
+        members[nearest.id as usize].push(i as u32);
+    }
+    // the rows that are farthest from their centroid, for clusters that lost all theirs
+    let empty: Vec<usize> = (0..k).filter(|cluster| members[*cluster].is_empty()).collect();
+    if !empty.is_empty() {
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        order.sort_by(|a, b| {
+            let far = |i: &u32| found[*i as usize].squared_distance * weight_of(*i as usize);
+            far(b).total_cmp(&far(a)).then(a.cmp(b))
+        });
+        let mut donors = order.into_iter();
+        for cluster in empty {
+            for donor in donors.by_ref() {
+                let from = found[donor as usize].id as usize;
+                if members[from].len() > 1 {
+                    members[from].retain(|member| *member != donor);
+                    members[cluster].push(donor);
+                    break;
+                }
+            }
+        }
+    }
+    centroids
+        .par_chunks_mut(dim)
+        .zip(&members)
+        .map(|(centroid, members)| {
+            if members.is_empty() {
+                return 0.0;
+            }
+            let mut sum = vec![0f64; dim];
+            let mut total = 0f64;
+            for block in members.chunks(BLOCK_ROWS * BLOCKS_PER_SUM) {
+                for &i in block {
+                    let weight = weight_of(i as usize);
+                    total += weight;
+                    for (sum, value) in sum.iter_mut().zip(vectors.row(i as usize)) {
+                        *sum += weight * *value as f64;
+                    }
+                }
+            }
+            let mut moved = 0f64;
+            for (value, sum) in centroid.iter_mut().zip(&sum) {
+                let mean = (sum / total) as f32;
+                moved += (mean as f64 - *value as f64).powi(2);
+                *value = mean;
+            }
+            moved
+        })
+        .collect::<Vec<f64>>()
+        .iter()
+        .sum()
+}
+
+/// Greedy k-means++ (Arthur, Vassilvitskii 2007, section 2.2 and the variant of their section 7): each next centroid is
+/// the best of some rows drawn with probability proportional to weight times squared distance to the nearest one so
+/// far. On a seeded sample where there are many rows: the steps that follow cost more than a perfect start saves.
+fn plus_plus(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64, task: &Task) -> Result<Vec<f32>> {
+    let dim = vectors.dim();
+    let sample = sample_rows(vectors.n(), SEEDING_ROWS.max(16 * k), seed);
+    let rows: Vec<f32> = sample.iter().flat_map(|i| vectors.row(*i as usize).iter().copied()).collect();
+    let weight: Vec<f64> = sample.iter().map(|i| weights.map_or(1.0, |weights| weights[*i as usize] as f64)).collect();
+    let squared_norms: Vec<f32> = rows.par_chunks(dim).map(|row| kernels::squared_norm(row) as f32).collect();
+    let n_trials = 2 + (k as f64).ln() as usize;
+    let isa = kernels::isa();
+    // squared distance of each sampled row to the nearest centroid so far
+    let mut nearest = vec![f32::INFINITY; sample.len()];
+    let mut mass = weight.clone();
+    let mut centroids = Vec::with_capacity(k * dim);
+    for position in 0..k {
+        task.check()?;
+        let mut rng = Rng::new(seed, position as u64);
+        let n_candidates = if position == 0 { 1 } else { n_trials };
+        let candidates: Vec<usize> = (0..n_candidates).map(|_| draw(&mass, rng.unit())).collect();
+        let candidate_rows: Vec<f32> = candidates.iter().flat_map(|i| rows[i * dim..(i + 1) * dim].iter().copied()).collect();
+        // per block: what each candidate would make of `nearest`, and the mass that would be left
+        let blocks: Vec<(Vec<f32>, Vec<f64>)> = rows
+            .par_chunks(BLOCK_ROWS * dim)
+            .enumerate()
+            .map(|(block, block_rows)| {
+                let start = block * BLOCK_ROWS;
+                let mut distances = vec![0f32; block_rows.len() / dim * n_candidates];
+                kernels::dots(isa, block_rows, &candidate_rows, dim, &mut distances);
+                let mut left = vec![0f64; n_candidates];
+                for (offset, distances) in distances.chunks_exact_mut(n_candidates).enumerate() {
+                    let i = start + offset;
+                    for ((distance, candidate), left) in distances.iter_mut().zip(&candidates).zip(&mut left) {
+                        let squared = (squared_norms[i] + squared_norms[*candidate] - 2.0 * *distance).max(0.0);
+                        *distance = if i == *candidate { 0.0 } else { squared.min(nearest[i]) };
+                        *left += *distance as f64 * weight[i];
+                    }
+                }
+                (distances, left)
+            })
+            .collect();
+        let left = |trial: usize| blocks.iter().map(|(_, left)| left[trial]).sum::<f64>();
+        let best = (0..n_candidates).map(|trial| (left(trial), trial)).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, trial)| trial);
+        centroids.extend_from_slice(&candidate_rows[best * dim..(best + 1) * dim]);
+        for (block, (distances, _)) in blocks.iter().enumerate() {
+            for (offset, distances) in distances.chunks_exact(n_candidates).enumerate() {
+                let i = block * BLOCK_ROWS + offset;
+                nearest[i] = distances[best];
+                mass[i] = nearest[i] as f64 * weight[i];
+            }
+        }
+    }
+    Ok(centroids)
+}
+
+/// `wanted` distinct rows of `n`, ascending; all where there are fewer.
+fn sample_rows(n: usize, wanted: usize, seed: u64) -> Vec<u32> {
+    if n <= wanted {
+        return (0..n as u32).collect();
+    }
+    // selection sampling (Knuth, The Art of Computer Programming 2, algorithm 3.4.2 S)
+    let mut rng = Rng::new(seed, u64::MAX);
+    let mut chosen = Vec::with_capacity(wanted);
+    for row in 0..n {
+        if rng.unit() * ((n - row) as f64) < (wanted - chosen.len()) as f64 {
+            chosen.push(row as u32);
+        }
+    }
+    chosen
+}
+
+/// Position at `share` of the total mass; a position of mass 0 only when all are 0.
+fn draw(mass: &[f64], share: f64) -> usize {
+    let total: f64 = mass.iter().sum();
+    if total <= 0.0 {
+        return ((share * mass.len() as f64) as usize).min(mass.len() - 1);
+    }
+    let target = share * total;
+    let mut sum = 0.0;
+    let mut last = 0;
+    for (i, value) in mass.iter().enumerate() {
+        if *value > 0.0 {
+            sum += value;
+            last = i;
+            if sum > target {
+                return i;
+            }
+        }
+    }
+    last
+}
+
+/// `k` distinct rows, drawn with probability proportional to weight (exponential keys: Efraimidis, Spirakis 2006).
+fn random_rows(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64) -> Vec<f32> {
+    let mut keys: Vec<(f64, usize)> = (0..vectors.n())
+        .map(|i| {
+            let draw = 1.0 - Rng::new(seed, i as u64).unit();
+            (-draw.ln() / weights.map_or(1.0, |weights| weights[i] as f64), i)
+        })
+        .collect();
+    keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    keys[..k].iter().flat_map(|(_, i)| vectors.row(*i).iter().copied()).collect()
+}
+
+fn mean_variance(vectors: Vectors<'_>) -> f64 {
+    let (n, dim) = (vectors.n(), vectors.dim());
+    let sums: Vec<(Vec<f64>, Vec<f64>)> = vectors
+        .data()
+        .par_chunks(dim * BLOCK_ROWS * BLOCKS_PER_SUM)
+        .map(|rows| {
+            let (mut sum, mut squares) = (vec![0f64; dim], vec![0f64; dim]);
+            for row in rows.chunks_exact(dim) {
+                for ((value, sum), square) in row.iter().zip(&mut sum).zip(&mut squares) {
+                    *sum += *value as f64;
+                    *square += (*value as f64).powi(2);
+                }
+            }
+            (sum, squares)
+        })
+        .collect();
+    (0..dim)
+        .map(|column| {
+            let mean = sums.iter().map(|(sum, _)| sum[column]).sum::<f64>() / n as f64;
+            let square = sums.iter().map(|(_, squares)| squares[column]).sum::<f64>() / n as f64;
+            (square - mean * mean).max(0.0)
+        })
+        .sum::<f64>()
+        / dim as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blobs(n: usize, dim: usize) -> Vec<f32> {
+        (0..n)
+            .flat_map(|i| {
+                let mut rng = Rng::new(11, i as u64);
+                (0..dim).map(move |column| (if column == i % 4 { 5.0 } else { 0.0 }) + 0.1 * rng.normal() as f32)
+            })
+            .collect()
+    }
+
+    fn fit(data: &[f32], n: usize, dim: usize, weights: Option<&[f32]>, params: &KMeansParams) -> KMeans {
+        kmeans(Vectors::new(data, n, dim).unwrap(), weights, params, &Task::new()).unwrap()
+    }
+
+    fn params(k: usize) -> KMeansParams {
+        KMeansParams::new(k, Init::PlusPlus, 1, 50, 1e-4, 0).unwrap()
+    }
+
+    #[test]
+    fn blobs_are_found() {
+        let data = blobs(400, 8);
+        let result = fit(&data, 400, 8, None, &params(4));
+        for i in 0..400 {
+            assert_eq!(result.labels[i], result.labels[i % 4]);
+        }
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_threads() {
+        let data = blobs(3_000, 16);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| fit(&data, 3_000, 16, None, &params(13)))
+        };
+        let one = run(1);
+        for threads in [2, 7] {
+            let other = run(threads);
+            assert_eq!(one.labels, other.labels);
+            assert_eq!(one.inertia.to_bits(), other.inertia.to_bits());
+            assert_eq!(one.centroids.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), other.centroids.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_weight_of_three_is_a_row_three_times() {
+        let data = blobs(60, 4);
+        let weights: Vec<f32> = (0..60).map(|i| (1 + i % 3) as f32).collect();
+        let start = Init::Centroids(data[..3 * 4].to_vec());
+        let repeated: Vec<f32> =
+            (0..60).flat_map(|i| std::iter::repeat_n(data[i * 4..(i + 1) * 4].to_vec(), 1 + i % 3)).flatten().collect();
+        let params = KMeansParams::new(3, start, 1, 50, 0.0, 0).unwrap();
+        let weighted = fit(&data, 60, 4, Some(&weights), &params);
+        let plain = fit(&repeated, repeated.len() / 4, 4, None, &params);
+        assert!((weighted.inertia - plain.inertia).abs() < 1e-6 * plain.inertia);
+        for (a, b) in weighted.centroids.iter().zip(&plain.centroids) {
+            assert!((a - b).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn all_rows_equal_gives_zero_inertia() {
+        let result = fit(&[1.0; 30], 10, 3, None, &params(4));
+        assert_eq!(result.inertia, 0.0);
+    }
+
+    #[test]
+    fn more_clusters_than_rows_is_refused_with_a_hint() {
+        let error = kmeans(Vectors::new(&[0.0; 6], 3, 2).unwrap(), None, &params(4), &Task::new()).unwrap_err();
+        assert!(error.to_string().contains("4 > 3") && error.to_string().contains("hint"), "{error}");
+    }
+
+    #[test]
+    fn no_cluster_stays_empty() {
+        let mut data = vec![0f32; 40];
+        data[39] = 9.0;
+        let start = Init::Centroids(vec![0.0, 100.0, 200.0]);
+        let result = fit(&data, 40, 1, None, &KMeansParams::new(3, start, 1, 20, 0.0, 0).unwrap());
+        assert!(result.labels.contains(&1) || result.labels.contains(&2));
+    }
+}

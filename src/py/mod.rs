@@ -1,0 +1,56 @@
+//! How the core is seen from Python: the module `lmsys_rs._core`. Thin classes; every long call goes through
+//! [`boundary::run`], every array through [`arrays`].
+
+mod arrays;
+mod boundary;
+mod cluster;
+mod embed;
+mod error;
+mod estimator;
+mod graph;
+mod index;
+mod insight;
+mod mixture;
+mod project;
+mod read;
+mod text;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::boundary::{available_isas, configure};
+    #[pymodule_export]
+    use super::cluster::{PyHdbscan, PyKMeans};
+    #[pymodule_export]
+    use super::embed::PyOrtEmbedder;
+    #[pymodule_export]
+    use super::graph::PyKnnGraph;
+    #[pymodule_export]
+    use super::index::PyIndex;
+    #[pymodule_export]
+    use super::insight::{
+        adjusted_rand_score, diverse_representatives, medoids, normalized_mutual_info_score, trustworthiness, v_measure_score,
+    };
+    #[pymodule_export]
+    use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};
+    #[pymodule_export]
+    use super::project::{PyPca, PyUmap};
+    #[pymodule_export]
+    use super::read::PyJsonReader;
+    #[pymodule_export]
+    use super::text::{cut_texts, normalize_texts, text_hashes, top_terms};
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        let mut names: Vec<String> =
+            module.dict().keys().iter().map(|name| name.extract()).collect::<PyResult<Vec<String>>>()?;
+        names.retain(|name| !name.starts_with("__") || name == "__version__");
+        names.sort();
+        module.add("__all__", names)
+    }
+}

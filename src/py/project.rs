@@ -1,0 +1,283 @@
+//! PCA and UMAP as Python estimators.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::arrays::{self, Matrix};
+use super::boundary::run;
+use super::estimator::{Learned, estimator};
+use super::graph::PyKnnGraph;
+use crate::error::Error;
+use crate::graph::exact;
+use crate::project::pca::{self, Pca};
+use crate::project::umap::{self, Init, UmapParams};
+
+/// Neighbors of the graph that is built when UMAP is given vectors.
+const DEFAULT_NEIGHBORS: usize = 15;
+
+/// Principal components: the directions of largest variance (Pearson 1901).
+///
+/// Args:
+///     n_components: number of directions, at most min(n, dim).
+///     random_state: not used: the result is exact. Kept for the sake of the estimator contract.
+///
+/// Raises:
+///     InvalidInputError: if n_components is 0.
+#[pyclass(name = "PCA", module = "lmsys_rs._core", frozen)]
+pub struct PyPca {
+    n_components: usize,
+    random_state: u64,
+    learned: Learned,
+}
+
+#[pymethods]
+impl PyPca {
+    #[new]
+    #[pyo3(signature = (n_components=2, *, random_state=0))]
+    fn new(n_components: usize, random_state: u64) -> PyResult<Self> {
+        if n_components == 0 {
+            return Err(Error::invalid("n_components must be at least 1: got 0").into());
+        }
+        Ok(Self { n_components, random_state, learned: Learned::new("PCA") })
+    }
+
+    /// Find the components of X.
+    ///
+    /// Args:
+    ///     X: (n, dim) real numbers.
+    ///     progress: called with (rows done, n).
+    ///
+    /// Returns:
+    ///     self, with components_, explained_variance_ and mean_.
+    ///
+    /// Raises:
+    ///     InvalidInputError: if X is empty or has NaN, or n_components > min(n, dim).
+    #[pyo3(signature = (X, *, progress=None))]
+    #[allow(non_snake_case)]
+    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        let this = slf.get();
+        let matrix = Matrix::from_python(X, "X")?;
+        let vectors = matrix.view()?;
+        let result = run(py, progress, |task| pca::pca(vectors, this.n_components, task))?;
+        this.learned.set(
+            py,
+            [
+                ("components_", arrays::table(py, result.components, vectors.dim())?),
+                ("explained_variance_", arrays::column(py, result.explained_variance)),
+                ("mean_", arrays::column(py, result.mean)),
+            ],
+        )?;
+        Ok(slf)
+    }
+
+    /// (n, n_components) float32 coordinates of the rows of X.
+    #[allow(non_snake_case)]
+    fn transform<'py>(&self, py: Python<'py>, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let components = Matrix::from_python(&self.learned.get(py, "components_")?, "components_")?;
+        let (components, n_components, _) = components.parts()?;
+        let pca = Pca::from_parts(
+            components,
+            self.learned.get(py, "explained_variance_")?.extract()?,
+            self.learned.get(py, "mean_")?.extract()?,
+        );
+        let matrix = Matrix::from_python(X, "X")?;
+        let vectors = matrix.view()?;
+        arrays::table(py, run(py, None, |_| pca.transform(vectors))?, n_components)
+    }
+
+    /// `fit(X).transform(X)`.
+    #[pyo3(signature = (X, *, progress=None))]
+    #[allow(non_snake_case)]
+    fn fit_transform<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        Self::fit(slf, X, progress)?.get().transform(py, X)
+    }
+
+    /// (n_components, dim) float32 unit rows; the largest entry of each is positive.
+    #[getter]
+    fn components_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.learned.get(py, "components_")
+    }
+
+    /// (n_components,) float32 variance along each component, descending.
+    #[getter]
+    fn explained_variance_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.learned.get(py, "explained_variance_")
+    }
+
+    /// (dim,) float32 mean of the rows.
+    #[getter]
+    fn mean_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.learned.get(py, "mean_")
+    }
+}
+
+impl PyPca {
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let params = PyDict::new(py);
+        params.set_item("n_components", self.n_components)?;
+        params.set_item("random_state", self.random_state)?;
+        Ok(params)
+    }
+}
+
+estimator!(PyPca, "PCA");
+
+/// UMAP (McInnes, Healy, Melville 2018) of a kNN graph; the same bits on any number of threads.
+///
+/// Args:
+///     n_components: dimensions of the layout.
+///     n_neighbors: neighbors used; default all of a given graph, 15 of given vectors.
+///     min_dist: how close points may lie.
+///     spread: scale of the layout.
+///     n_epochs: passes over the graph; default 500 up to 10,000 points, then 200.
+///     learning_rate: size of the first step.
+///     negative_sample_rate: points pushed away per point pulled.
+///     init: "spectral", "random", or an (n, n_components) array.
+///     random_state: seed.
+///
+/// Raises:
+///     InvalidInputError: if a parameter is out of range.
+#[pyclass(name = "UMAP", module = "lmsys_rs._core", frozen)]
+pub struct PyUmap {
+    n_components: usize,
+    n_neighbors: Option<usize>,
+    min_dist: f32,
+    spread: f32,
+    n_epochs: Option<usize>,
+    learning_rate: f32,
+    negative_sample_rate: usize,
+    init: Py<PyAny>,
+    random_state: u64,
+    learned: Learned,
+}
+
+#[pymethods]
+impl PyUmap {
+    #[new]
+    #[pyo3(signature = (n_components=2, *, n_neighbors=None, min_dist=0.1, spread=1.0, n_epochs=None, learning_rate=1.0, negative_sample_rate=5, init=None, random_state=0))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        n_components: usize,
+        n_neighbors: Option<usize>,
+        min_dist: f32,
+        spread: f32,
+        n_epochs: Option<usize>,
+        learning_rate: f32,
+        negative_sample_rate: usize,
+        init: Option<Py<PyAny>>,
+        random_state: u64,
+    ) -> PyResult<Self> {
+        let init = match init {
+            Some(init) => init,
+            None => "spectral".into_pyobject(py)?.into_any().unbind(),
+        };
+        let this = Self {
+            n_components,
+            n_neighbors,
+            min_dist,
+            spread,
+            n_epochs,
+            learning_rate,
+            negative_sample_rate,
+            init,
+            random_state,
+            learned: Learned::new("UMAP"),
+        };
+        this.to_params(py)?;
+        Ok(this)
+    }
+
+    /// Lay out X.
+    ///
+    /// Args:
+    ///     X: a KnnGraph, or (n, dim) real numbers, of which the exact graph is built.
+    ///     progress: called with (done, total) units of work.
+    ///
+    /// Returns:
+    ///     self, with embedding_.
+    ///
+    /// Raises:
+    ///     InvalidInputError: if X is empty or has NaN, n_neighbors is more than the graph's k, or init does not fit.
+    #[pyo3(signature = (X, *, progress=None))]
+    #[allow(non_snake_case)]
+    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        let this = slf.get();
+        let params = this.to_params(py)?;
+        let layout = if let Ok(graph) = X.cast::<PyKnnGraph>() {
+            let graph = graph.get().0.clone();
+            run(py, progress, |task| match this.n_neighbors {
+                Some(k) if k != graph.k() => umap::umap(&graph.prefix(k)?, &params, task),
+                _ => umap::umap(&graph, &params, task),
+            })?
+        } else {
+            let matrix = Matrix::from_python(X, "X")?;
+            let vectors = matrix.view()?;
+            let k = this.n_neighbors.unwrap_or(DEFAULT_NEIGHBORS);
+            run(py, progress, |task| umap::umap(&exact::build(vectors, k, task)?, &params, task))?
+        };
+        this.learned.set(py, [("embedding_", arrays::table(py, layout, this.n_components)?)])?;
+        Ok(slf)
+    }
+
+    /// `fit(X).embedding_`.
+    #[pyo3(signature = (X, *, progress=None))]
+    #[allow(non_snake_case)]
+    fn fit_transform<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        Self::fit(slf, X, progress)?.get().learned.get(py, "embedding_")
+    }
+
+    /// (n, n_components) float32 coordinates.
+    #[getter]
+    fn embedding_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.learned.get(py, "embedding_")
+    }
+}
+
+impl PyUmap {
+    fn to_params(&self, py: Python<'_>) -> PyResult<UmapParams> {
+        let init = match self.init.extract::<String>(py) {
+            Ok(name) => match name.as_str() {
+                "spectral" => Init::Spectral,
+                "random" => Init::Random,
+                other => return Err(Error::invalid(format!("init must be spectral, random or an array: got '{other}'")).into()),
+            },
+            Err(_) => Init::Positions(Matrix::from_python(self.init.bind(py), "init")?.parts()?.0),
+        };
+        if self.n_neighbors == Some(0) {
+            return Err(Error::invalid("n_neighbors must be at least 1: got 0").into());
+        }
+        Ok(UmapParams::new(
+            self.n_components,
+            self.min_dist,
+            self.spread,
+            self.n_epochs,
+            self.learning_rate,
+            self.negative_sample_rate,
+            init,
+            self.random_state,
+        )?)
+    }
+
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let params = PyDict::new(py);
+        params.set_item("n_components", self.n_components)?;
+        params.set_item("n_neighbors", self.n_neighbors)?;
+        // shortest decimal that gives the same f32, so that 0.1 reads 0.1
+        let exact = |value: f32| value.to_string().parse::<f64>();
+        params.set_item("min_dist", exact(self.min_dist)?)?;
+        params.set_item("spread", exact(self.spread)?)?;
+        params.set_item("n_epochs", self.n_epochs)?;
+        params.set_item("learning_rate", exact(self.learning_rate)?)?;
+        params.set_item("negative_sample_rate", self.negative_sample_rate)?;
+        params.set_item("init", &self.init)?;
+        params.set_item("random_state", self.random_state)?;
+        Ok(params)
+    }
+}
+
+estimator!(PyUmap, "UMAP");

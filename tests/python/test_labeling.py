@@ -1,0 +1,96 @@
+"""Names without an LLM: short, readable, never two alike."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lmsys_rs import _core
+from lmsys_rs.clustering import cluster
+from lmsys_rs.labeling import MAX_TITLE, describe, label, titles
+from lmsys_rs.records import ClusterRecord
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading
+
+
+def weighted(*terms: str) -> list[tuple[str, float]]:
+    return [(term, 1.0 / (i + 1)) for i, term in enumerate(terms)]
+
+
+def test_title_joins_the_best_terms() -> None:
+    assert titles([weighted("python", "sort", "list", "code")], [""]) == ["Python, sort, list"]
+
+
+def test_term_inside_a_phrase_is_not_repeated() -> None:
+    assert titles([weighted("capital", "capital france", "paris", "capitals")], [""]) == ["Capital france, paris"]
+
+
+def test_equal_clusters_get_different_titles() -> None:
+    terms = weighted("python", "list", "sort", "code")
+    found = titles([terms, terms, terms], ["a", "b", "c"])
+    assert found[0] == "Python, list, sort"
+    assert found[1] == "Python, list, code"
+    assert len({title.casefold() for title in found}) == 3
+
+
+def test_cluster_without_terms_is_called_by_its_medoid() -> None:
+    assert titles([[]], ["what is love"]) == ["What is love"]
+    assert len(titles([[]], ["word " * 40])[0]) <= MAX_TITLE
+
+
+def test_clusters_with_nothing_at_all_are_numbered() -> None:
+    assert titles([[], [], []], ["", "", ""]) == ["Cluster (2)", "Cluster (3)", "Cluster (4)"]
+
+
+def test_noise_keeps_its_name() -> None:
+    assert titles([weighted("unclustered")], [""])[0] != "Unclustered"
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "a b", "c", "C", "unclustered"]), max_size=4), max_size=12))
+def test_no_two_titles_are_ever_equal(clusters: list[list[str]]) -> None:
+    found = titles([weighted(*terms) for terms in clusters], ["example"] * len(clusters))
+    assert len(found) == len(clusters) == len({title.casefold() for title in found})
+
+
+def test_description_counts_and_gives_an_example() -> None:
+    record = ClusterRecord(run_id="r", cluster_id=0, size=2, n_queries=3, title="", description="")
+    assert describe(record, ["python", "list"], "sort a list") == (
+        "3 queries (2 different texts) about python and list, for example: sort a list"
+    )
+
+
+def test_labeling_fills_every_cluster(embedded: Session) -> None:
+    run = cluster(embedded, _core.KMeans(n_clusters=12))
+    assert not run.labeled
+    assert label(embedded, run.run_id).labeled
+    with embedded.store.reading() as connection:
+        clusters = reading.clusters(connection, run.run_id)
+        assert reading.get_run(connection, run.run_id).labeled
+        members = reading.members(connection, run.run_id)
+    assert len({c.title.casefold() for c in clusters}) == 12
+    of_text = dict(zip(members["text_id"], members["cluster_id"], strict=True))
+    for record in clusters:
+        assert record.terms
+        assert record.description
+        assert record.medoid is not None
+        assert record.representatives[0] == record.medoid
+        assert {of_text[text_id] for text_id in record.representatives} == {record.cluster_id}
+        assert len(set(record.representatives)) == len(record.representatives)
+
+
+def test_labeling_twice_gives_the_same_names(embedded: Session) -> None:
+    run = cluster(embedded, _core.KMeans(n_clusters=6))
+    found = []
+    for _ in range(2):
+        label(embedded, run.run_id)
+        with embedded.store.reading() as connection:
+            found.append(reading.clusters(connection, run.run_id))
+    assert found[0] == found[1]
+
+
+def test_noise_is_called_unclustered(embedded: Session) -> None:
+    run = cluster(embedded, _core.HDBSCAN(min_cluster_size=5), space="graph")
+    label(embedded, run.run_id)
+    with embedded.store.reading() as connection:
+        names = {c.cluster_id: c.title for c in reading.clusters(connection, run.run_id)}
+    if run.n_noise:
+        assert names[-1] == "Unclustered"

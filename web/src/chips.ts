@@ -1,0 +1,34 @@
+// Answers: what is chosen now, and how do I undo it? One button per filter, and one for all of them.
+// It does not filter: it reports what was clicked. Names are untrusted and only ever become text nodes.
+
+import { type Choice, clusterColor, clusterTitle } from "./choice";
+import type { MapData } from "./data";
+import { button, byId, count, dot, element } from "./panel";
+
+interface Undo {
+  cluster: () => void;
+  category: () => void;
+  search: () => void;
+  all: () => void;
+}
+
+export function showChips(data: MapData, choice: Choice, emphasised: number, undo: Undo): void {
+  const chips: HTMLElement[] = [];
+  const chip = (text: string, color: string, clear: () => void): void => {
+    const made = button("chip", "Remove this filter", clear);
+    if (color) made.append(dot(color));
+    made.append(element("span", "name", text), element("span", "x", "\u00d7"));
+    chips.push(made);
+  };
+  const { cluster, category, colors, hits, words } = choice;
+  if (cluster !== null) chip(clusterTitle(data, cluster), clusterColor(data, cluster), undo.cluster);
+  if (category !== null) chip(`${colors.title}: ${colors.entries[category].label}`, colors.entries[category].color, undo.category);
+  if (hits) chip(`\u201c${words.join(" ")}\u201d`, "", undo.search);
+  if (chips.length) {
+    const clear = button("clear", "Show all texts (Esc)", undo.all);
+    clear.id = "clear";
+    clear.textContent = "Clear";
+    chips.push(element("span", "shown", `${count(emphasised)} of ${count(data.meta.n)} texts`), clear);
+  }
+  byId("filters").replaceChildren(...chips);
+}
