@@ -44,7 +44,9 @@ mod tests {
 
     #[test]
     fn streams_are_repeatable_and_differ_by_position() {
-        let draw = |seed, position| (0..4).map(|_| 0).scan(Rng::new(seed, position), |r, _: i32| Some(r.next_u64())).collect::<Vec<_>>();
+        let draw = |seed, position| {
+            (0..4).map(|_| 0).scan(Rng::new(seed, position), |r, _: i32| Some(r.next_u64())).collect::<Vec<_>>()
+        };
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
         assert_ne!(draw(1, 2), draw(2, 2));

@@ -108,6 +108,8 @@ def __getattr__(name: str) -> Any:
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if module not in ("errors", "sample"):
+        import_module(f"{__name__}.engine").configure_engine()
     value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

@@ -33,40 +33,50 @@ __all__ = [
     "v_measure_score",
 ]
 
+# Names with an underscore exist for type checkers only.
+
 # called on the calling thread with (done, total), at most every 50 ms and once at the end
-Progress = Callable[[int, int], None]
-# numpy (any float dtype and order; contiguous float32 is not copied), Arrow PyCapsule fixed-size lists of float32, DLPack
-ArrayLike = Any
+_Progress = Callable[[int, int], object]
+# numpy (any real dtype and order; contiguous float32 is not copied), Arrow fixed-size lists of float32, DLPack
+_ArrayLike = Any
 # Arrow PyCapsule array or stream of strings (pyarrow, polars), or a sequence of str
-TextsLike = Any
+_TextsLike = Any
+# an Arrow array of the PyCapsule interface: pl.Series(...) or pa.array(...) take it without a copy
+_ArrowArray = Any
+_Params = dict[str, Any]
+_State = dict[str, Any] | None
+_Labels = npt.NDArray[np.int32]
+_Rows = npt.NDArray[np.uint32]
+_Vectors = npt.NDArray[np.float32]
 
 __version__: str
 
 def configure(*, isa: str | None = None, n_threads: int | None = None) -> None:
-    """Choose the kernels (one of `available_isas()`) and the thread count (before the first use of the pool)."""
+    """Choose the kernels (one of `available_isas()` or "auto") and the number of threads; None leaves them."""
 
-def available_isas() -> list[str]: ...
+def available_isas() -> list[str]:
+    """Names of the kernel implementations of this build, slowest first."""
 
 # ---- text ------------------------------------------------------------------------------------------------------
 
-def normalize_texts(texts: TextsLike) -> Any:
-    """NFC, NUL and lone control characters removed, trimmed. Arrow string array (PyCapsule), nulls stay null."""
+def normalize_texts(texts: _TextsLike) -> _ArrowArray:
+    """NFC, control characters (NUL too) removed, trimmed. Arrow strings; nulls stay null."""
 
-def text_hashes(texts: TextsLike) -> Any:
-    """xxh3-128 of the UTF-8 bytes as given, big endian. Arrow FixedSizeBinary(16) array; nulls stay null."""
+def text_hashes(texts: _TextsLike) -> _ArrowArray:
+    """xxh3-128 of the UTF-8 bytes as given, big endian. Arrow FixedSizeBinary(16); nulls stay null."""
 
-def cut_texts(texts: TextsLike, max_chars: int) -> Any:
-    """First `max_chars` characters (cut at a grapheme border, with an ellipsis if cut), white space collapsed."""
+def cut_texts(texts: _TextsLike, max_chars: int) -> _ArrowArray:
+    """The first `max_chars` characters on one line, with an ellipsis where cut. Arrow strings; nulls stay null."""
 
 def top_terms(
-    texts: TextsLike,
-    labels: npt.NDArray[np.int32],
+    texts: _TextsLike,
+    labels: npt.ArrayLike,
     *,
     n_clusters: int,
-    weights: npt.NDArray[np.float32] | None = None,
+    weights: npt.ArrayLike | None = None,
     n_terms: int = 10,
     min_count: int = 2,
-    progress: Progress | None = None,
+    progress: _Progress | None = None,
 ) -> list[list[tuple[str, float]]]:
     """c-TF-IDF terms (words, two-word phrases, CJK bigrams) of each cluster 0..n_clusters-1, best first."""
 
@@ -74,24 +84,23 @@ def top_terms(
 
 @final
 class JsonReader:
-    """Turns bytes of JSON lines or of one JSON array into batches of conversations.
+    """Turns bytes of JSON lines, or of one JSON array, into batches of conversations.
 
-    Feed chunks of bytes as they come; each call returns what is complete: an Arrow record batch in the schema of
-    `lmsys_rs.records.CONVERSATION_SCHEMA` plus the broken elements as (line, message).
-    `mapping` names the fields: keys `conversation_id, turns, role, content, model, language, timestamp` (each a
-    field name or a list of alternatives, dots descend), `roles` (source role -> user|assistant|system|tool),
-    `text` (a single text field instead of turns).
+    Keys of `mapping`: conversation_id, turns, role, content, model, language, timestamp, text (each a field name or
+    a list of alternatives, dots descend) and roles (source role -> user, assistant, system or tool).
     """
     def __new__(cls, mapping: dict[str, Any], *, layout: Literal["auto", "lines", "array"] = "auto") -> JsonReader: ...
-    def feed(self, data: bytes, *, final: bool = False) -> tuple[Any, list[tuple[int, str]]]: ...
+    def feed(self, data: bytes, *, final: bool = False) -> tuple[Any, list[tuple[int, str]]]:
+        """What is complete, as an Arrow record batch in CONVERSATION_SCHEMA, and what is broken as (line, message)."""
     @property
-    def layout(self) -> str: ...
+    def layout(self) -> str:
+        """Either "lines" or "array"; "auto" until the first byte that is not white space."""
 
 # ---- embedding -------------------------------------------------------------------------------------------------
 
 @final
 class OrtEmbedder:
-    """Sentence embedding model run by ONNX Runtime."""
+    """A sentence-embedding model run by ONNX Runtime."""
     def __new__(
         cls,
         folder: str,
@@ -104,162 +113,251 @@ class OrtEmbedder:
         n_threads: int | None = None,
     ) -> OrtEmbedder: ...
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Names the model's files (by content) and every setting that changes its vectors."""
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Columns of a vector."""
     @property
-    def max_length(self) -> int: ...
+    def max_length(self) -> int:
+        """Most tokens of a text, special ones included."""
     @property
-    def pooling(self) -> str: ...
-    def embed_into(
-        self, texts: TextsLike, out: npt.NDArray[np.float32], *, progress: Progress | None = None
-    ) -> int:
-        """Writes unit rows into `out` (n, dim); returns the number of tokens read. progress counts tokens-ish work."""
+    def pooling(self) -> str:
+        """Either "mean" or "cls"."""
+    def embed_into(self, texts: _TextsLike, out: _Vectors, *, progress: _Progress | None = None) -> int:
+        """Write one row per text into `out` (n, dim); returns the number of tokens read."""
 
 # ---- graph, index ----------------------------------------------------------------------------------------------
 
 @final
 class KnnGraph:
+    """The k nearest neighbors of every row, by Euclidean distance; immutable."""
     @staticmethod
-    def build(X: ArrayLike, k: int = 15, *, progress: Progress | None = None) -> KnnGraph: ...
+    def build(X: _ArrayLike, k: int = 15, *, progress: _Progress | None = None) -> KnnGraph:
+        """The exact graph; k is n - 1 where there are fewer rows."""
     @staticmethod
-    def from_arrays(indices: npt.NDArray[np.uint32], distances: npt.NDArray[np.float32]) -> KnnGraph: ...
+    def from_arrays(indices: npt.ArrayLike, distances: npt.ArrayLike) -> KnnGraph:
+        """Neighbor lists made elsewhere, (n, k), ascending; 4294967295 and inf where a list is short."""
     @property
-    def indices(self) -> npt.NDArray[np.uint32]: ...
+    def indices(self) -> _Rows:
+        """(n, k) ids, nearest first; 4294967295 where a list is short."""
     @property
-    def distances(self) -> npt.NDArray[np.float32]: ...
+    def distances(self) -> _Vectors:
+        """(n, k) Euclidean distances, ascending; inf where a list is short."""
     @property
-    def k(self) -> int: ...
+    def k(self) -> int:
+        """Neighbors per row."""
     @property
-    def n_points(self) -> int: ...
-    def prefix(self, k: int) -> KnnGraph: ...
+    def n_points(self) -> int:
+        """Rows."""
+    def prefix(self, k: int) -> KnnGraph:
+        """The graph of the first k neighbors of each row."""
     def __len__(self) -> int: ...
+    def __reduce__(self) -> tuple[Callable[..., KnnGraph], tuple[_Rows, _Vectors]]: ...
 
 @final
 class Index:
+    """An index over the rows of a matrix; ids are row numbers."""
     @staticmethod
     def build(
-        X: ArrayLike,
+        X: _ArrayLike,
         *,
         engine: Literal["exact", "hnsw"] = "exact",
         ef_construction: int = 200,
         ef_search: int = 100,
         random_state: int = 0,
-        progress: Progress | None = None,
+        progress: _Progress | None = None,
     ) -> Index: ...
     @property
-    def engine(self) -> str: ...
+    def engine(self) -> str:
+        """The engine's name."""
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Columns of the rows."""
     def search(
-        self, Q: ArrayLike, k: int = 10, *, where: npt.NDArray[np.bool_] | None = None, progress: Progress | None = None
-    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
-        """(m, k) ids and Euclidean distances, ascending; where fewer than k rows pass, id 4294967295 and inf fill."""
+        self, Q: _ArrayLike, k: int = 10, *, where: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> tuple[_Rows, _Vectors]:
+        """(m, k) ids and Euclidean distances, ascending; 4294967295 and inf where fewer than k rows pass."""
     def __len__(self) -> int: ...
 
 # ---- estimators (scikit-learn contract) ------------------------------------------------------------------------
 
 @final
 class KMeans:
+    """k-means clustering, seeded; the same bits on any number of threads."""
     def __new__(
         cls,
         n_clusters: int = 8,
         *,
-        init: str | ArrayLike = "k-means++",
+        init: Literal["k-means++", "random"] | _ArrayLike | None = None,  # None is "k-means++"
         n_init: int = 1,
         max_iter: int = 300,
         tol: float = 1e-4,
         random_state: int = 0,
     ) -> KMeans: ...
-    def fit(self, X: ArrayLike, *, sample_weight: ArrayLike | None = None, progress: Progress | None = None) -> KMeans: ...
-    def predict(self, X: ArrayLike, *, progress: Progress | None = None) -> npt.NDArray[np.int32]: ...
-    def fit_predict(self, X: ArrayLike, *, sample_weight: ArrayLike | None = None, progress: Progress | None = None) -> npt.NDArray[np.int32]: ...
+    def fit(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> KMeans: ...
+    def predict(self, X: _ArrayLike, *, progress: _Progress | None = None) -> _Labels: ...
+    def fit_predict(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> _Labels: ...
     @property
-    def labels_(self) -> npt.NDArray[np.int32]: ...
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row."""
     @property
-    def cluster_centers_(self) -> npt.NDArray[np.float32]: ...
+    def cluster_centers_(self) -> _Vectors:
+        """(n_clusters, dim)."""
     @property
-    def inertia_(self) -> float: ...
+    def inertia_(self) -> float:
+        """Weighted sum of squared distances of the rows to their centroids."""
     @property
-    def n_iter_(self) -> int: ...
+    def n_iter_(self) -> int:
+        """Lloyd steps of the best start."""
     @property
-    def distances_(self) -> npt.NDArray[np.float32]:
+    def distances_(self) -> _Vectors:
         """(n,) distance of each row to its own centroid."""
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 @final
 class HDBSCAN:
+    """Clusters of varying density, and noise; parameters as in the `hdbscan` package."""
     def __new__(
         cls,
         *,
         min_cluster_size: int = 15,
         min_samples: int | None = None,
         cluster_selection_epsilon: float = 0.0,
-        cluster_selection_method: Literal["eom", "leaf"] = "eom",
+        cluster_selection_method: Literal["eom", "leaf"] = ...,  # "eom"; the binary's signature cannot show a string
         allow_single_cluster: bool = False,
     ) -> HDBSCAN: ...
-    def fit(self, X: KnnGraph | ArrayLike, *, sample_weight: ArrayLike | None = None, progress: Progress | None = None) -> HDBSCAN: ...
-    def fit_predict(self, X: KnnGraph | ArrayLike, *, sample_weight: ArrayLike | None = None, progress: Progress | None = None) -> npt.NDArray[np.int32]: ...
+    def fit(
+        self,
+        X: KnnGraph | _ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        progress: _Progress | None = None,
+    ) -> HDBSCAN: ...
+    def fit_predict(
+        self,
+        X: KnnGraph | _ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        progress: _Progress | None = None,
+    ) -> _Labels: ...
     @property
-    def labels_(self) -> npt.NDArray[np.int32]: ...
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row, -1 for noise."""
     @property
-    def probabilities_(self) -> npt.NDArray[np.float32]: ...
+    def probabilities_(self) -> _Vectors:
+        """(n,) strength of membership in [0, 1]; 0 for noise."""
     @property
-    def n_clusters_(self) -> int: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def n_clusters_(self) -> int:
+        """Number of clusters found."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 @final
 class GaussianMixture:
-    def __new__(cls, n_components: int = 8, *, max_iter: int = 100, tol: float = 1e-3, reg_covar: float = 1e-6, random_state: int = 0) -> GaussianMixture: ...
-    def fit(self, X: ArrayLike, *, progress: Progress | None = None) -> GaussianMixture: ...
-    def predict(self, X: ArrayLike) -> npt.NDArray[np.int32]: ...
-    def fit_predict(self, X: ArrayLike, *, progress: Progress | None = None) -> npt.NDArray[np.int32]: ...
+    """Gaussian mixture with full covariances, for data of few dimensions."""
+    def __new__(
+        cls,
+        n_components: int = 8,
+        *,
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        random_state: int = 0,
+    ) -> GaussianMixture: ...
+    def fit(self, X: _ArrayLike, *, progress: _Progress | None = None) -> GaussianMixture: ...
+    def predict(self, X: _ArrayLike) -> _Labels: ...
+    def fit_predict(self, X: _ArrayLike, *, progress: _Progress | None = None) -> _Labels: ...
     @property
-    def labels_(self) -> npt.NDArray[np.int32]: ...
+    def labels_(self) -> _Labels:
+        """(n,) most probable component of each row."""
     @property
-    def means_(self) -> npt.NDArray[np.float32]: ...
+    def means_(self) -> npt.NDArray[np.float64]:
+        """(n_components, dim)."""
     @property
-    def weights_(self) -> npt.NDArray[np.float32]: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def weights_(self) -> npt.NDArray[np.float64]:
+        """(n_components,) share of each component."""
+    @property
+    def precisions_(self) -> npt.NDArray[np.float64]:
+        """(n_components, dim * dim) inverse covariances, row-major."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 @final
 class DBSCAN:
+    """What is connected through dense points is a cluster."""
     def __new__(cls, *, eps: float = 0.5, min_samples: int = 5) -> DBSCAN: ...
-    def fit(self, X: ArrayLike, *, progress: Progress | None = None) -> DBSCAN: ...
-    def fit_predict(self, X: ArrayLike, *, progress: Progress | None = None) -> npt.NDArray[np.int32]: ...
+    def fit(self, X: _ArrayLike, *, progress: _Progress | None = None) -> DBSCAN: ...
+    def fit_predict(self, X: _ArrayLike, *, progress: _Progress | None = None) -> _Labels: ...
     @property
-    def labels_(self) -> npt.NDArray[np.int32]: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row, -1 for noise."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 @final
 class OPTICS:
-    def __new__(cls, *, min_samples: int = 5, max_eps: float = float("inf"), eps: float | None = None) -> OPTICS: ...
-    def fit(self, X: ArrayLike, *, progress: Progress | None = None) -> OPTICS: ...
-    def fit_predict(self, X: ArrayLike, *, progress: Progress | None = None) -> npt.NDArray[np.int32]: ...
+    """The order in which density connects points."""
+    def __new__(
+        cls,
+        *,
+        min_samples: int = 5,
+        max_eps: float = ...,  # infinity
+        eps: float | None = None,
+    ) -> OPTICS: ...
+    def fit(self, X: _ArrayLike, *, progress: _Progress | None = None) -> OPTICS: ...
+    def fit_predict(self, X: _ArrayLike, *, progress: _Progress | None = None) -> _Labels: ...
     @property
-    def labels_(self) -> npt.NDArray[np.int32]: ...
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row, -1 for noise."""
     @property
-    def ordering_(self) -> npt.NDArray[np.uint32]: ...
+    def ordering_(self) -> _Rows:
+        """(n,) rows in the order of the reachability plot."""
     @property
-    def reachability_(self) -> npt.NDArray[np.float32]: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def reachability_(self) -> _Vectors:
+        """(n,) reachability distance of each row; inf where a component starts."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 @final
 class PCA:
+    """Principal components: the directions of largest variance."""
     def __new__(cls, n_components: int = 2, *, random_state: int = 0) -> PCA: ...
-    def fit(self, X: ArrayLike, *, progress: Progress | None = None) -> PCA: ...
-    def transform(self, X: ArrayLike) -> npt.NDArray[np.float32]: ...
-    def fit_transform(self, X: ArrayLike, *, progress: Progress | None = None) -> npt.NDArray[np.float32]: ...
+    def fit(self, X: _ArrayLike, *, progress: _Progress | None = None) -> PCA: ...
+    def transform(self, X: _ArrayLike) -> _Vectors: ...
+    def fit_transform(self, X: _ArrayLike, *, progress: _Progress | None = None) -> _Vectors: ...
     @property
-    def components_(self) -> npt.NDArray[np.float32]: ...
+    def components_(self) -> _Vectors:
+        """(n_components, dim) unit rows."""
     @property
-    def explained_variance_(self) -> npt.NDArray[np.float32]: ...
+    def explained_variance_(self) -> _Vectors:
+        """(n_components,) variance along each component, descending."""
     @property
-    def mean_(self) -> npt.NDArray[np.float32]: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def mean_(self) -> _Vectors:
+        """(dim,) mean of the rows."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 @final
 class UMAP:
+    """Layout of a kNN graph in few dimensions; the same bits on any number of threads."""
     def __new__(
         cls,
         n_components: int = 2,
@@ -270,27 +368,45 @@ class UMAP:
         n_epochs: int | None = None,
         learning_rate: float = 1.0,
         negative_sample_rate: int = 5,
-        init: str | ArrayLike = "spectral",
+        init: Literal["spectral", "random"] | _ArrayLike | None = None,  # None is "spectral"
         random_state: int = 0,
     ) -> UMAP: ...
-    def fit(self, X: KnnGraph | ArrayLike, *, progress: Progress | None = None) -> UMAP: ...
-    def fit_transform(self, X: KnnGraph | ArrayLike, *, progress: Progress | None = None) -> npt.NDArray[np.float32]: ...
+    def fit(self, X: KnnGraph | _ArrayLike, *, progress: _Progress | None = None) -> UMAP: ...
+    def fit_transform(self, X: KnnGraph | _ArrayLike, *, progress: _Progress | None = None) -> _Vectors: ...
     @property
-    def embedding_(self) -> npt.NDArray[np.float32]: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def embedding_(self) -> _Vectors:
+        """(n, n_components) coordinates."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
 
 # ---- insight ---------------------------------------------------------------------------------------------------
 
-def medoids(X: ArrayLike, labels: npt.NDArray[np.int32], *, n_clusters: int, weights: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.uint32]:
-    """(n_clusters,) row nearest to the weighted mean direction of its cluster; 4294967295 where a cluster is empty."""
+def medoids(X: _ArrayLike, labels: npt.ArrayLike, *, n_clusters: int, weights: npt.ArrayLike | None = None) -> _Rows:
+    """(n_clusters,) row nearest to the mean direction of its cluster; 4294967295 where a cluster is empty."""
 
 def diverse_representatives(
-    X: ArrayLike, labels: npt.NDArray[np.int32], *, n_clusters: int, n_representatives: int = 10,
-    weights: npt.NDArray[np.float32] | None = None, diversity: float = 0.3
-) -> list[npt.NDArray[np.uint32]]:
+    X: _ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    n_clusters: int,
+    n_representatives: int = 10,
+    weights: npt.ArrayLike | None = None,
+    diversity: float = 0.3,
+) -> list[_Rows]:
     """Per cluster up to n rows by maximal marginal relevance; the first is the medoid."""
 
-def adjusted_rand_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float: ...
-def normalized_mutual_info_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float: ...
-def v_measure_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float: ...
-def trustworthiness(X: ArrayLike, embedding: ArrayLike, *, n_neighbors: int = 15, sample: int = 2000, random_state: int = 0) -> float: ...
+def adjusted_rand_score(labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike) -> float:
+    """Adjusted Rand index of two labelings."""
+
+def normalized_mutual_info_score(labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike) -> float:
+    """Mutual information over the arithmetic mean of the entropies."""
+
+def v_measure_score(labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike) -> float:
+    """V-measure with beta = 1; equal to `normalized_mutual_info_score`."""
+
+def trustworthiness(
+    X: _ArrayLike, embedding: _ArrayLike, *, n_neighbors: int = 15, sample: int = 2000, random_state: int = 0
+) -> float:
+    """1 when no neighbor in the layout was far in the data; over `sample` seeded rows."""

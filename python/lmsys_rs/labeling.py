@@ -26,6 +26,7 @@ TITLE_TERMS = 3
 MAX_TITLE = 60  # characters; longer ones do not fit a table or a map
 EXAMPLE_CHARS = 90
 NO_MEDOID = 2**32 - 1
+WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")  # kana and Han
 
 
 def label(session: Session, run_id: str, *, on_event: OnEvent = ignore_events) -> RunRecord:
@@ -151,8 +152,12 @@ def _distinct_terms(terms: Sequence[str]) -> list[str]:
 
 
 def _stems(term: str) -> set[str]:
-    """The words of a term without a plural s: enough to see that "cat" and "cats" are one thing."""
-    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in term.casefold().split()}
+    """The words of a term without a plural s: enough to see that "cat" and "cats" are one thing.
+
+    Of scripts without spaces the characters: the terms are pairs of them, and neighbouring pairs overlap.
+    """
+    words = {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in term.casefold().split()}
+    return {part for word in words for part in (word if WITHOUT_SPACES.search(word) else (word,))}
 
 
 def _fitting(terms: Sequence[str]) -> list[str]:

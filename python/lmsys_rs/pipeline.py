@@ -42,7 +42,7 @@ from lmsys_rs.store.schema import SCHEMA_VERSION
 
 __all__ = ["Embedder", "RunReport", "dataset_name", "embed", "load", "run_all", "workspace_info"]
 
-EMBED_BATCH = 8192  # texts between two points of resumption; large enough to sort by length within
+EMBED_BATCH = 2048  # texts between two points of resumption; large enough to sort by length within
 MAX_PROBLEMS = 100  # kept in a report; all are counted
 WHOLE_FILE_HASH = 64 << 20  # larger files are fingerprinted by samples
 SAMPLE_BYTES = 1 << 20

@@ -102,7 +102,7 @@ class WorkspaceFolder:
         mapped = np.memmap(path, dtype="<f4", mode="r+", offset=start * row, shape=(stop - start, dim))
         yield mapped
         mapped.flush()
-        with path.open("rb") as handle:
+        with path.open("r+b") as handle:  # Windows syncs only what is open for writing
             os.fsync(handle.fileno())
 
     def write_array(self, file: str, array: npt.NDArray[np.generic]) -> None:

@@ -37,7 +37,9 @@ impl HdbscanParams {
             return Err(Error::invalid("min_samples must be at least 1: got 0"));
         }
         if !(epsilon.is_finite() && epsilon >= 0.0) {
-            return Err(Error::invalid(format!("cluster_selection_epsilon must be a finite number >= 0: got {epsilon}")));
+            return Err(Error::invalid(format!(
+                "cluster_selection_epsilon must be a finite number >= 0: got {epsilon}"
+            )));
         }
         Ok(Self { min_cluster_size, min_samples, epsilon, selection, allow_single_cluster })
     }
@@ -51,12 +53,21 @@ impl HdbscanParams {
 ///
 /// # Errors
 /// `InvalidInput` when `min_samples` is more than the graph's k; `Cancelled`.
-pub fn hdbscan_of_graph(graph: &KnnGraph, weights: Option<&[f32]>, params: &HdbscanParams, task: &Task) -> Result<Flat> {
+pub fn hdbscan_of_graph(
+    graph: &KnnGraph,
+    weights: Option<&[f32]>,
+    params: &HdbscanParams,
+    task: &Task,
+) -> Result<Flat> {
     super::kmeans::check_weights(weights, graph.n())?;
     // a graph over fewer points than min_samples can't have more neighbors
     if params.min_samples > graph.k() && graph.k() + 1 < graph.n() {
-        return Err(Error::invalid(format!("min_samples must be <= the graph's k: {} > {}", params.min_samples, graph.k()))
-            .hint(format!("build the graph with k={}", params.min_samples)));
+        return Err(Error::invalid(format!(
+            "min_samples must be <= the graph's k: {} > {}",
+            params.min_samples,
+            graph.k()
+        ))
+        .hint(format!("build the graph with k={}", params.min_samples)));
     }
     let core = forest::core_distances(graph, params.min_samples);
     let spanning = forest::spanning_tree_of_graph(graph, &core, task)?;
@@ -67,7 +78,12 @@ pub fn hdbscan_of_graph(graph: &KnnGraph, weights: Option<&[f32]>, params: &Hdbs
 ///
 /// # Errors
 /// `Cancelled`; `InvalidInput` when the weights do not fit.
-pub fn hdbscan_of_vectors(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &HdbscanParams, task: &Task) -> Result<Flat> {
+pub fn hdbscan_of_vectors(
+    vectors: Vectors<'_>,
+    weights: Option<&[f32]>,
+    params: &HdbscanParams,
+    task: &Task,
+) -> Result<Flat> {
     super::kmeans::check_weights(weights, vectors.n())?;
     let graph = exact::build(vectors, params.min_samples, task)?;
     let core = forest::core_distances(&graph, params.min_samples);

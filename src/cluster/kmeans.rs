@@ -39,7 +39,14 @@ pub struct KMeansParams {
 impl KMeansParams {
     /// # Errors
     /// `InvalidInput` for `n_clusters`, `n_init` or `max_iter` of 0, or a `tol` that is negative or not finite.
-    pub fn new(n_clusters: usize, init: Init, n_init: usize, max_iter: usize, tol: f64, random_state: u64) -> Result<Self> {
+    pub fn new(
+        n_clusters: usize,
+        init: Init,
+        n_init: usize,
+        max_iter: usize,
+        tol: f64,
+        random_state: u64,
+    ) -> Result<Self> {
         for (name, value) in [("n_clusters", n_clusters), ("n_init", n_init), ("max_iter", max_iter)] {
             if value == 0 {
                 return Err(Error::invalid(format!("{name} must be at least 1: got 0")));
@@ -116,7 +123,11 @@ pub fn kmeans(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &KMeansPara
 /// `InvalidInput` when the widths differ; `Cancelled`.
 pub fn assign(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Result<(Vec<i32>, Vec<f32>)> {
     if vectors.dim() != centroids.dim() {
-        return Err(Error::invalid(format!("rows must have {} columns as in fit: got {}", centroids.dim(), vectors.dim())));
+        return Err(Error::invalid(format!(
+            "rows must have {} columns as in fit: got {}",
+            centroids.dim(),
+            vectors.dim()
+        )));
     }
     task.start(vectors.n() as u64);
     let nearest = nearest(vectors, centroids, task)?;
@@ -269,7 +280,8 @@ fn plus_plus(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64,
         let mut rng = Rng::new(seed, position as u64);
         let n_candidates = if position == 0 { 1 } else { n_trials };
         let candidates: Vec<usize> = (0..n_candidates).map(|_| draw(&mass, rng.unit())).collect();
-        let candidate_rows: Vec<f32> = candidates.iter().flat_map(|i| rows[i * dim..(i + 1) * dim].iter().copied()).collect();
+        let candidate_rows: Vec<f32> =
+            candidates.iter().flat_map(|i| rows[i * dim..(i + 1) * dim].iter().copied()).collect();
         // per block: what each candidate would make of `nearest`, and the mass that would be left
         let blocks: Vec<(Vec<f32>, Vec<f64>)> = rows
             .par_chunks(BLOCK_ROWS * dim)
@@ -291,7 +303,10 @@ fn plus_plus(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64,
             })
             .collect();
         let left = |trial: usize| blocks.iter().map(|(_, left)| left[trial]).sum::<f64>();
-        let best = (0..n_candidates).map(|trial| (left(trial), trial)).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, trial)| trial);
+        let best = (0..n_candidates)
+            .map(|trial| (left(trial), trial))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(0, |(_, trial)| trial);
         centroids.extend_from_slice(&candidate_rows[best * dim..(best + 1) * dim]);
         for (block, (distances, _)) in blocks.iter().enumerate() {
             for (offset, distances) in distances.chunks_exact(n_candidates).enumerate() {
@@ -421,7 +436,10 @@ mod tests {
             let other = run(threads);
             assert_eq!(one.labels, other.labels);
             assert_eq!(one.inertia.to_bits(), other.inertia.to_bits());
-            assert_eq!(one.centroids.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), other.centroids.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+            assert_eq!(
+                one.centroids.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+                other.centroids.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            );
         }
     }
 

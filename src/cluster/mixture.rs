@@ -62,12 +62,19 @@ pub struct GaussianMixture {
 ///
 /// # Errors
 /// `InvalidInput` for parameters out of range, more components than rows, or data whose covariance is singular.
-pub fn gaussian_mixture(vectors: Vectors<'_>, params: &GaussianMixtureParams, task: &Task) -> Result<(GaussianMixture, Vec<i32>)> {
+pub fn gaussian_mixture(
+    vectors: Vectors<'_>,
+    params: &GaussianMixtureParams,
+    task: &Task,
+) -> Result<(GaussianMixture, Vec<i32>)> {
     params.check()?;
     let (n, dim) = (vectors.n(), vectors.dim());
     let params = params.clone();
     if params.n_components > n {
-        return Err(Error::invalid(format!("n_components must be <= the number of rows: {} > {n}", params.n_components)));
+        return Err(Error::invalid(format!(
+            "n_components must be <= the number of rows: {} > {n}",
+            params.n_components
+        )));
     }
     let data = to_f64(vectors)?;
     let mixture = leave_behind_when_cancelled(task, move || {
@@ -120,7 +127,8 @@ impl GaussianMixture {
             let mut best = (f64::NEG_INFINITY, 0);
             for (component, constant) in constants.iter().enumerate() {
                 let mean = &self.means[component * dim..(component + 1) * dim];
-                let centred: Vec<f64> = vectors.row(i).iter().zip(mean).map(|(value, mean)| *value as f64 - mean).collect();
+                let centred: Vec<f64> =
+                    vectors.row(i).iter().zip(mean).map(|(value, mean)| *value as f64 - mean).collect();
                 let precision = &self.precisions[component * dim * dim..(component + 1) * dim * dim];
                 let distance: f64 = precision
                     .chunks_exact(dim)
@@ -175,7 +183,13 @@ pub struct OpticsResult {
 ///
 /// # Errors
 /// `InvalidInput` for `max_eps <= 0`, `eps <= 0` or above `max_eps`, `min_samples < 2`.
-pub fn optics(vectors: Vectors<'_>, min_samples: usize, max_eps: f64, eps: Option<f64>, task: &Task) -> Result<OpticsResult> {
+pub fn optics(
+    vectors: Vectors<'_>,
+    min_samples: usize,
+    max_eps: f64,
+    eps: Option<f64>,
+    task: &Task,
+) -> Result<OpticsResult> {
     check_optics(min_samples, max_eps, eps)?;
     let n = vectors.n();
     let data = to_f64(vectors)?;
@@ -246,7 +260,10 @@ fn to_f64(vectors: Vectors<'_>) -> Result<Array2<f64>> {
         .map_err(|error| Error::Internal { message: error.to_string() })
 }
 
-fn leave_behind_when_cancelled<T: Send + 'static>(task: &Task, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+fn leave_behind_when_cancelled<T: Send + 'static>(
+    task: &Task,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     task.check()?;
     let (sender, receiver) = std::sync::mpsc::channel();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();
@@ -277,7 +294,11 @@ mod tests {
     }
 
     fn agrees_with_blobs(labels: &[i32]) -> bool {
-        (0..300).filter(|i| labels[*i] >= 0).all(|i| (3..300).step_by(3).all(|j| labels[i % 3 + j - 3] < 0 || labels[i % 3 + j - 3] == labels[i % 3] || labels[i % 3] < 0))
+        (0..300).filter(|i| labels[*i] >= 0).all(|i| {
+            (3..300)
+                .step_by(3)
+                .all(|j| labels[i % 3 + j - 3] < 0 || labels[i % 3 + j - 3] == labels[i % 3] || labels[i % 3] < 0)
+        })
     }
 
     #[test]
@@ -285,9 +306,14 @@ mod tests {
         let data = blobs();
         let vectors = Vectors::new(&data, 300, 2).unwrap();
         let task = Task::new();
-        let params = GaussianMixtureParams { n_components: 3, max_iter: 100, tol: 1e-3, reg_covar: 1e-6, random_state: 0 };
+        let params =
+            GaussianMixtureParams { n_components: 3, max_iter: 100, tol: 1e-3, reg_covar: 1e-6, random_state: 0 };
         let (_, labels) = gaussian_mixture(vectors, &params, &task).unwrap();
-        for labels in [labels, dbscan(vectors, 1.0, 5, &task).unwrap(), optics(vectors, 5, 20.0, Some(1.0), &task).unwrap().labels] {
+        for labels in [
+            labels,
+            dbscan(vectors, 1.0, 5, &task).unwrap(),
+            optics(vectors, 5, 20.0, Some(1.0), &task).unwrap().labels,
+        ] {
             assert!(agrees_with_blobs(&labels));
             assert_eq!(labels.iter().max(), Some(&2), "{labels:?}");
         }

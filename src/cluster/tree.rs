@@ -222,13 +222,7 @@ fn merge_close(
     }
 }
 
-fn label(
-    tree: &CondensedTree,
-    chosen: &[bool],
-    parent: &[usize],
-    epsilon: f64,
-    allow_single_cluster: bool,
-) -> Flat {
+fn label(tree: &CondensedTree, chosen: &[bool], parent: &[usize], epsilon: f64, allow_single_cluster: bool) -> Flat {
     let n = tree.n_points;
     let mut labels_of = vec![crate::cluster::NOISE; chosen.len()];
     let mut n_clusters = 0;

@@ -27,16 +27,23 @@ struct Shapes {
 pub fn build(weights: &SafeTensors<'_>, config: &Value, options: &SessionBuilder) -> Result<Session> {
     let shapes = read_shapes(config)?;
     let mut builder = Builder { weights, prefix: find_prefix(weights)?, graph: Graph::new().map_err(engine)? };
-    builder.graph.set_inputs([
-        outlet("input_ids", TensorElementType::Int64, &[-1, -1]),
-        outlet("position_ids", TensorElementType::Int64, &[-1, -1]),
-        outlet("attention_bias", TensorElementType::Float32, &[-1, 1, 1, -1]),
-    ]).map_err(engine)?;
-    builder.graph.set_outputs([outlet("last_hidden_state", TensorElementType::Float32, &[-1, -1, shapes.hidden as i64])]).map_err(engine)?;
+    builder
+        .graph
+        .set_inputs([
+            outlet("input_ids", TensorElementType::Int64, &[-1, -1]),
+            outlet("position_ids", TensorElementType::Int64, &[-1, -1]),
+            outlet("attention_bias", TensorElementType::Float32, &[-1, 1, 1, -1]),
+        ])
+        .map_err(engine)?;
+    builder
+        .graph
+        .set_outputs([outlet("last_hidden_state", TensorElementType::Float32, &[-1, -1, shapes.hidden as i64])])
+        .map_err(engine)?;
     builder.embeddings(&shapes)?;
     let mut hidden = "embedded".to_owned();
     for layer in 0..shapes.layers {
-        let output = if layer + 1 == shapes.layers { "last_hidden_state".to_owned() } else { format!("hidden.{layer}") };
+        let output =
+            if layer + 1 == shapes.layers { "last_hidden_state".to_owned() } else { format!("hidden.{layer}") };
         builder.layer(&shapes, layer, &hidden, &output)?;
         hidden = output;
     }
@@ -54,7 +61,11 @@ fn read_shapes(config: &Value) -> Result<Shapes> {
             .ok_or_else(|| Error::model(format!("config.json has no number '{name}'")))
     };
     let text = |name: &str, default: &str| config.get(name).and_then(Value::as_str).unwrap_or(default).to_owned();
-    let known = [("model_type", "bert", "bert"), ("hidden_act", "gelu", "gelu"), ("position_embedding_type", "absolute", "absolute")];
+    let known = [
+        ("model_type", "bert", "bert"),
+        ("hidden_act", "gelu", "gelu"),
+        ("position_embedding_type", "absolute", "absolute"),
+    ];
     for (name, default, need) in known {
         let got = text(name, default);
         if got != need {
@@ -114,9 +125,21 @@ impl Builder<'_> {
         let width = shapes.hidden / shapes.heads;
         // the softmax scale 1 / sqrt(width) is folded into the queries
         let scale = 1.0 / (width as f32).sqrt();
-        self.dense(&format!("{from}.attention.self.query"), [shapes.hidden, shapes.hidden], scale, input, &name("query"))?;
+        self.dense(
+            &format!("{from}.attention.self.query"),
+            [shapes.hidden, shapes.hidden],
+            scale,
+            input,
+            &name("query"),
+        )?;
         self.dense(&format!("{from}.attention.self.key"), [shapes.hidden, shapes.hidden], 1.0, input, &name("key"))?;
-        self.dense(&format!("{from}.attention.self.value"), [shapes.hidden, shapes.hidden], 1.0, input, &name("value"))?;
+        self.dense(
+            &format!("{from}.attention.self.value"),
+            [shapes.hidden, shapes.hidden],
+            1.0,
+            input,
+            &name("value"),
+        )?;
         let heads = [0, 0, shapes.heads as i64, width as i64];
         self.integers(&name("to_heads"), &heads)?;
         self.integers(&name("from_heads"), &[0, 0, shapes.hidden as i64])?;
@@ -134,7 +157,13 @@ impl Builder<'_> {
         let order = Attribute::new("perm", vec![0i64, 2, 1, 3]).map_err(engine)?;
         self.node("Transpose", &name("context_split"), &[&name("context_heads")], vec![order])?;
         self.node("Reshape", &name("context"), &[&name("context_split"), &name("from_heads")], vec![])?;
-        self.dense(&format!("{from}.attention.output.dense"), [shapes.hidden, shapes.hidden], 1.0, &name("context"), &name("projected"))?;
+        self.dense(
+            &format!("{from}.attention.output.dense"),
+            [shapes.hidden, shapes.hidden],
+            1.0,
+            &name("context"),
+            &name("projected"),
+        )?;
         self.node("Add", &name("attended"), &[&name("projected"), input], vec![])?;
         self.layer_norm(&format!("{from}.attention.output.LayerNorm"), shapes, &name("attended"), &name("middle"))?;
         self.dense(&format!("{from}.intermediate.dense"), [0, shapes.hidden], 1.0, &name("middle"), &name("wide"))?;
@@ -156,7 +185,8 @@ impl Builder<'_> {
             }
         }
         let bias: Vec<f32> = bias.iter().map(|value| scale * value).collect();
-        let (weight_name, bias_name, product) = (format!("{output}.weight"), format!("{output}.bias"), format!("{output}.product"));
+        let (weight_name, bias_name, product) =
+            (format!("{output}.weight"), format!("{output}.bias"), format!("{output}.product"));
         self.initializer(&weight_name, &transposed, &[found[1], found[0]])?;
         self.initializer(&bias_name, &bias, &[found[0]])?;
         self.node("MatMul", &product, &[input, &weight_name], vec![])?;
@@ -194,15 +224,24 @@ impl Builder<'_> {
     /// Values as f32 and the shape found; a 0 in `shape` fits any size.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<(Vec<f32>, Vec<usize>)> {
         let name = format!("{}{name}", self.prefix);
-        let view = self.weights.tensor(&name).map_err(|_| Error::model(format!("the safetensors file has no tensor '{name}'")))?;
-        let fits = view.shape().len() == shape.len() && view.shape().iter().zip(shape).all(|(got, need)| *need == 0 || got == need);
+        let view = self
+            .weights
+            .tensor(&name)
+            .map_err(|_| Error::model(format!("the safetensors file has no tensor '{name}'")))?;
+        let fits = view.shape().len() == shape.len()
+            && view.shape().iter().zip(shape).all(|(got, need)| *need == 0 || got == need);
         if !fits {
-            return Err(Error::model(format!("tensor '{name}' has shape {:?}: need {shape:?} (0 = any)", view.shape())));
+            return Err(Error::model(format!(
+                "tensor '{name}' has shape {:?}: need {shape:?} (0 = any)",
+                view.shape()
+            )));
         }
         let bytes = view.data();
         let values = match view.dtype() {
             Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::BF16 => bytes.as_chunks::<2>().0.iter().map(|b| f32::from_bits((u16::from_le_bytes(*b) as u32) << 16)).collect(),
+            Dtype::BF16 => {
+                bytes.as_chunks::<2>().0.iter().map(|b| f32::from_bits((u16::from_le_bytes(*b) as u32) << 16)).collect()
+            }
             Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|b| half_to_f32(u16::from_le_bytes(*b))).collect(),
             other => return Err(Error::model(format!("tensor '{name}' has type {other:?}: need F32, F16 or BF16"))),
         };
@@ -242,7 +281,8 @@ mod tests {
 
     #[test]
     fn half_precision_is_read() {
-        for (bits, want) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0000, 0.0)] {
+        for (bits, want) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0000, 0.0)]
+        {
             assert_eq!(half_to_f32(bits), want);
         }
         assert!(half_to_f32(0x7e00).is_nan());

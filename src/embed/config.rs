@@ -101,7 +101,8 @@ pub fn read_folder(folder: &Path, settings: &Settings) -> Result<ModelConfig> {
     let stated = read_json(&folder.join("sentence_bert_config.json"))?
         .and_then(|value| value.get("max_seq_length").and_then(Value::as_u64))
         .map(|n| n as usize);
-    let max_length = settings.max_length.or(stated).unwrap_or(DEFAULT_MAX_LENGTH.min(positions.unwrap_or(DEFAULT_MAX_LENGTH)));
+    let max_length =
+        settings.max_length.or(stated).unwrap_or(DEFAULT_MAX_LENGTH.min(positions.unwrap_or(DEFAULT_MAX_LENGTH)));
     if max_length < 3 || positions.is_some_and(|positions| max_length > positions) {
         return Err(Error::invalid(format!(
             "max_length must be between 3 and the model's {} positions: got {max_length}",
@@ -167,8 +168,8 @@ fn read_pooling(folder: &Path) -> Result<Pooling> {
     let Some(value) = read_json(&path)? else {
         return Ok(Pooling::Mean);
     };
-    let file: PoolingFile =
-        serde_json::from_value(value).map_err(|error| Error::model(format!("{} is damaged: {error}", path.display())))?;
+    let file: PoolingFile = serde_json::from_value(value)
+        .map_err(|error| Error::model(format!("{} is damaged: {error}", path.display())))?;
     match (file.pooling_mode_mean_tokens, file.pooling_mode_cls_token) {
         (true, false) => Ok(Pooling::Mean),
         (false, true) => Ok(Pooling::Cls),

@@ -46,14 +46,17 @@ impl OrtEmbedder {
         let native_graph = match &config.weights {
             Weights::Onnx(path) => {
                 for _ in 0..n_threads {
-                    sessions.push(options(&environment)?.commit_from_file(path).map_err(|error| {
-                        Error::model(format!("{} cannot be loaded: {error}", path.display()))
-                    })?);
+                    sessions.push(
+                        options(&environment)?
+                            .commit_from_file(path)
+                            .map_err(|error| Error::model(format!("{} cannot be loaded: {error}", path.display())))?,
+                    );
                 }
                 false
             }
             Weights::Safetensors(path) => {
-                let bytes = std::fs::read(path).map_err(|error| Error::model(format!("cannot read {}: {error}", path.display())))?;
+                let bytes = std::fs::read(path)
+                    .map_err(|error| Error::model(format!("cannot read {}: {error}", path.display())))?;
                 let weights = bert::parse(&bytes)?;
                 for _ in 0..n_threads {
                     sessions.push(bert::build(&weights, &config.architecture, &options(&environment)?)?);
@@ -130,9 +133,16 @@ impl OrtEmbedder {
         self.pool(found, values, &mask, n, length)
     }
 
-    fn inputs(&self, session: &Session, ids: Vec<i64>, mask: &[i64], shape: [i64; 2]) -> Result<Vec<(String, SessionInputValue<'static>)>> {
+    fn inputs(
+        &self,
+        session: &Session,
+        ids: Vec<i64>,
+        mask: &[i64],
+        shape: [i64; 2],
+    ) -> Result<Vec<(String, SessionInputValue<'static>)>> {
         let [n, length] = shape;
-        let integers = |values: Vec<i64>| Tensor::from_array((shape, values)).map(SessionInputValue::from).map_err(bert::engine);
+        let integers =
+            |values: Vec<i64>| Tensor::from_array((shape, values)).map(SessionInputValue::from).map_err(bert::engine);
         if self.native_graph {
             let positions = (0..n).flat_map(|_| 0..length).collect();
             let bias: Vec<f32> = mask.iter().map(|kept| if *kept == 1 { 0.0 } else { MASKED }).collect();
@@ -187,7 +197,11 @@ impl OrtEmbedder {
                 }
                 rows
             }
-            _ => return Err(Error::model(format!("the model's first output has shape {shape:?}: need (batch, length, {dim}) or (batch, {dim})"))),
+            _ => {
+                return Err(Error::model(format!(
+                    "the model's first output has shape {shape:?}: need (batch, length, {dim}) or (batch, {dim})"
+                )));
+            }
         };
         for row in rows.chunks_exact_mut(dim) {
             let length = crate::kernels::squared_norm(row).sqrt();
@@ -213,7 +227,12 @@ impl Embedder for OrtEmbedder {
 
     fn embed(&self, texts: &[&str], out: &mut [f32], task: &Task) -> Result<u64> {
         if out.len() != texts.len() * self.dim {
-            return Err(Error::invalid(format!("out must have shape ({}, {}): got {} values", texts.len(), self.dim, out.len())));
+            return Err(Error::invalid(format!(
+                "out must have shape ({}, {}): got {} values",
+                texts.len(),
+                self.dim,
+                out.len()
+            )));
         }
         // in texts, but weighed by length, so that the rate is even although long texts come first
         task.start(texts.len() as u64);
@@ -266,7 +285,9 @@ fn options(environment: &Environment) -> Result<SessionBuilder> {
 fn output_width(session: &Session) -> Result<usize> {
     let output = session.outputs().first().ok_or_else(|| Error::model("the model has no output"))?;
     match output.dtype() {
-        ValueType::Tensor { shape, .. } if shape.last().is_some_and(|width| *width > 0) => Ok(shape[shape.len() - 1] as usize),
+        ValueType::Tensor { shape, .. } if shape.last().is_some_and(|width| *width > 0) => {
+            Ok(shape[shape.len() - 1] as usize)
+        }
         other => Err(Error::model(format!("the width of the model's first output must be fixed: got {other:?}"))),
     }
 }

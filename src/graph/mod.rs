@@ -37,16 +37,23 @@ impl KnnGraph {
             for (j, (&id, &length)) in ids.iter().zip(lengths).enumerate() {
                 if id == MISSING {
                     if length != f32::INFINITY {
-                        return Err(Error::invalid(format!("row {i}: a missing neighbor needs distance inf: got {length}")));
+                        return Err(Error::invalid(format!(
+                            "row {i}: a missing neighbor needs distance inf: got {length}"
+                        )));
                     }
                 } else if id as usize >= n || id as usize == i {
-                    return Err(Error::invalid(format!("row {i}: neighbor id must be another row below {n}: got {id}")));
+                    return Err(Error::invalid(format!(
+                        "row {i}: neighbor id must be another row below {n}: got {id}"
+                    )));
                 }
                 if length.is_nan() || length < 0.0 {
                     return Err(Error::invalid(format!("row {i}: distances must be >= 0: got {length}")));
                 }
                 if j > 0 && length < lengths[j - 1] {
-                    return Err(Error::invalid(format!("row {i}: distances must ascend: {} before {length}", lengths[j - 1])));
+                    return Err(Error::invalid(format!(
+                        "row {i}: distances must ascend: {} before {length}",
+                        lengths[j - 1]
+                    )));
                 }
             }
         }

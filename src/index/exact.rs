@@ -42,21 +42,34 @@ impl Index for Exact {
         let mut found = Found::empty(queries.n(), k);
         task.start(queries.n() as u64);
         let isa = kernels::isa();
-        found.ids.par_chunks_mut(BLOCK_ROWS * k).zip(found.distances.par_chunks_mut(BLOCK_ROWS * k)).enumerate().try_for_each(
-            |(block, (ids, distances))| {
+        found
+            .ids
+            .par_chunks_mut(BLOCK_ROWS * k)
+            .zip(found.distances.par_chunks_mut(BLOCK_ROWS * k))
+            .enumerate()
+            .try_for_each(|(block, (ids, distances))| {
                 task.check()?;
                 let (start, rows) = (block * BLOCK_ROWS, ids.len() / k);
                 let mut nearest = vec![Nearest { id: 0, squared_distance: 0.0 }; rows * k];
                 let queries = queries.rows(start, start + rows);
-                kernels::nearest_rows(isa, queries, &self.data, &self.squared_norms, self.dim, k, |_| None, pass, &mut nearest);
+                kernels::nearest_rows(
+                    isa,
+                    queries,
+                    &self.data,
+                    &self.squared_norms,
+                    self.dim,
+                    k,
+                    |_| None,
+                    pass,
+                    &mut nearest,
+                );
                 for ((nearest, id), distance) in nearest.iter().zip(ids).zip(distances) {
                     *id = nearest.id;
                     *distance = nearest.squared_distance.sqrt() as f32;
                 }
                 task.advance(rows as u64);
                 Ok(())
-            },
-        )?;
+            })?;
         Ok(found)
     }
 }

@@ -56,7 +56,8 @@ impl Hnsw {
 
     fn walk(&self, query: &Row, k: usize, pass: Option<&[bool]>, ids: &mut [u32], distances: &mut [f32]) {
         let mut search = Search::default();
-        let passing = self.map.search(query, &mut search).filter(|item| pass.is_none_or(|pass| pass[*item.value as usize]));
+        let passing =
+            self.map.search(query, &mut search).filter(|item| pass.is_none_or(|pass| pass[*item.value as usize]));
         for ((item, id), distance) in passing.take(k).zip(ids).zip(distances) {
             *id = *item.value;
             *distance = item.distance;

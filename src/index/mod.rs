@@ -43,7 +43,11 @@ pub trait Index: Send + Sync {
 fn check(index: &dyn Index, queries: Vectors<'_>, k: usize, pass: Option<&[bool]>) -> Result<()> {
     use crate::error::Error;
     if queries.dim() != index.dim() {
-        return Err(Error::invalid(format!("queries must have {} columns as the index: got {}", index.dim(), queries.dim())));
+        return Err(Error::invalid(format!(
+            "queries must have {} columns as the index: got {}",
+            index.dim(),
+            queries.dim()
+        )));
     }
     if k == 0 {
         return Err(Error::invalid("k must be at least 1: got 0"));
@@ -51,7 +55,11 @@ fn check(index: &dyn Index, queries: Vectors<'_>, k: usize, pass: Option<&[bool]
     if let Some(pass) = pass
         && pass.len() != index.n()
     {
-        return Err(Error::invalid(format!("where must have one value per row of the index: {} != {}", pass.len(), index.n())));
+        return Err(Error::invalid(format!(
+            "where must have one value per row of the index: {} != {}",
+            pass.len(),
+            index.n()
+        )));
     }
     Ok(())
 }
@@ -78,9 +86,15 @@ mod tests {
         let (points, queries) = (Vectors::new(&points, 2_000, 16).unwrap(), Vectors::new(&queries, 100, 16).unwrap());
         let task = Task::new();
         let want = Exact::build(points).search(queries, 10, None, &task).unwrap();
-        let hnsw = Hnsw::build(points, &HnswParams { ef_construction: 100, ef_search: 100, random_state: 0 }, &task).unwrap();
+        let hnsw =
+            Hnsw::build(points, &HnswParams { ef_construction: 100, ef_search: 100, random_state: 0 }, &task).unwrap();
         let got = hnsw.search(queries, 10, None, &task).unwrap();
-        let hits = got.ids.chunks(10).zip(want.ids.chunks(10)).map(|(got, want)| got.iter().filter(|id| want.contains(id)).count()).sum::<usize>();
+        let hits = got
+            .ids
+            .chunks(10)
+            .zip(want.ids.chunks(10))
+            .map(|(got, want)| got.iter().filter(|id| want.contains(id)).count())
+            .sum::<usize>();
         assert!(hits >= 950, "recall@10 = {}", hits as f64 / 1_000.0);
     }
 
@@ -91,7 +105,8 @@ mod tests {
         let task = Task::new();
         let pass: Vec<bool> = (0..50).map(|i| i < 3).collect();
         let query = Vectors::new(points.row(0), 1, 4).unwrap();
-        let hnsw = Hnsw::build(points, &HnswParams { ef_construction: 50, ef_search: 50, random_state: 0 }, &task).unwrap();
+        let hnsw =
+            Hnsw::build(points, &HnswParams { ef_construction: 50, ef_search: 50, random_state: 0 }, &task).unwrap();
         for index in [Box::new(Exact::build(points)) as Box<dyn Index>, Box::new(hnsw)] {
             let found = index.search(query, 5, Some(&pass), &task).unwrap();
             assert_eq!(found.ids[0], 0);

@@ -27,12 +27,15 @@ pub fn adjusted_rand(a: &[i64], b: &[i64]) -> Result<f64> {
 /// Hirschberg 2007).
 pub fn normalized_mutual_information(a: &[i64], b: &[i64]) -> Result<f64> {
     let table = Contingency::new(a, b)?;
-    let entropy = |counts: &BTreeMap<i64, f64>| counts.values().map(|c| -(c / table.n) * (c / table.n).ln()).sum::<f64>();
+    let entropy =
+        |counts: &BTreeMap<i64, f64>| counts.values().map(|c| -(c / table.n) * (c / table.n).ln()).sum::<f64>();
     let mean = (entropy(&table.rows) + entropy(&table.columns)) / 2.0;
     let shared: f64 = table
         .cells
         .iter()
-        .map(|((row, column), count)| count / table.n * (count * table.n / (table.rows[row] * table.columns[column])).ln())
+        .map(|((row, column), count)| {
+            count / table.n * (count * table.n / (table.rows[row] * table.columns[column])).ln()
+        })
         .sum();
     Ok(if mean == 0.0 { 1.0 } else { (shared / mean).clamp(0.0, 1.0) })
 }
@@ -42,13 +45,23 @@ pub fn normalized_mutual_information(a: &[i64], b: &[i64]) -> Result<f64> {
 ///
 /// # Errors
 /// `InvalidInput` when the row counts differ or `k` is not below n / 2.
-pub fn trustworthiness(vectors: Vectors<'_>, layout: Vectors<'_>, k: usize, sample: usize, seed: u64, task: &Task) -> Result<f64> {
+pub fn trustworthiness(
+    vectors: Vectors<'_>,
+    layout: Vectors<'_>,
+    k: usize,
+    sample: usize,
+    seed: u64,
+    task: &Task,
+) -> Result<f64> {
     let n = vectors.n();
     if layout.n() != n {
         return Err(Error::invalid(format!("the layout must have one row per vector: {} != {n}", layout.n())));
     }
     if k == 0 || 2 * k >= n {
-        return Err(Error::invalid(format!("n_neighbors must be at least 1 and below n / 2 = {}: got {k}", n as f64 / 2.0)));
+        return Err(Error::invalid(format!(
+            "n_neighbors must be at least 1 and below n / 2 = {}: got {k}",
+            n as f64 / 2.0
+        )));
     }
     let mut points: Vec<usize> = (0..n).collect();
     if sample < n {
@@ -91,9 +104,14 @@ struct Contingency {
 impl Contingency {
     fn new(a: &[i64], b: &[i64]) -> Result<Self> {
         if a.len() != b.len() || a.is_empty() {
-            return Err(Error::invalid(format!("both labelings need the same length, at least 1: got {} and {}", a.len(), b.len())));
+            return Err(Error::invalid(format!(
+                "both labelings need the same length, at least 1: got {} and {}",
+                a.len(),
+                b.len()
+            )));
         }
-        let mut table = Self { cells: BTreeMap::new(), rows: BTreeMap::new(), columns: BTreeMap::new(), n: a.len() as f64 };
+        let mut table =
+            Self { cells: BTreeMap::new(), rows: BTreeMap::new(), columns: BTreeMap::new(), n: a.len() as f64 };
         for (&x, &y) in a.iter().zip(b) {
             *table.cells.entry((x, y)).or_default() += 1.0;
             *table.rows.entry(x).or_default() += 1.0;

@@ -15,7 +15,13 @@ const CANDIDATES: usize = 512;
 ///
 /// # Errors
 /// `InvalidInput` when labels or weights do not fit the rows; `Cancelled`.
-pub fn medoids(vectors: Vectors<'_>, labels: &[i32], n_clusters: usize, weights: Option<&[f32]>, task: &Task) -> Result<Vec<u32>> {
+pub fn medoids(
+    vectors: Vectors<'_>,
+    labels: &[i32],
+    n_clusters: usize,
+    weights: Option<&[f32]>,
+    task: &Task,
+) -> Result<Vec<u32>> {
     let chosen = diverse(vectors, labels, n_clusters, 1, weights, 0.0, task)?;
     Ok(chosen.into_iter().map(|rows| rows.first().copied().unwrap_or(MISSING)).collect())
 }
@@ -60,7 +66,9 @@ fn members(labels: &[i32], n_clusters: usize, n: usize) -> Result<Vec<Vec<u32>>>
     let mut members = vec![Vec::new(); n_clusters];
     for (row, label) in labels.iter().enumerate() {
         if *label >= n_clusters as i32 {
-            return Err(Error::invalid(format!("labels must be below n_clusters = {n_clusters}: row {row} has {label}")));
+            return Err(Error::invalid(format!(
+                "labels must be below n_clusters = {n_clusters}: row {row} has {label}"
+            )));
         }
         if *label >= 0 {
             members[*label as usize].push(row as u32);

@@ -50,7 +50,8 @@ pub fn nearest_centroid(
         let width = end - start;
         dots(isa, rows, &centroids[start * dim..end * dim], dim, &mut tile[..m * width]);
         for (tile_row, score_row) in tile.chunks_exact(width).zip(scores.chunks_exact_mut(k)) {
-            for ((dot, norm), score) in tile_row.iter().zip(&squared_norms[start..end]).zip(&mut score_row[start..end]) {
+            for ((dot, norm), score) in tile_row.iter().zip(&squared_norms[start..end]).zip(&mut score_row[start..end])
+            {
                 *score = norm - 2.0 * dot;
             }
         }

@@ -30,7 +30,10 @@ pub struct Pca {
 pub fn pca(vectors: Vectors<'_>, n_components: usize, task: &Task) -> Result<Pca> {
     let (n, dim) = (vectors.n(), vectors.dim());
     if n_components == 0 || n_components > n.min(dim) {
-        return Err(Error::invalid(format!("n_components must be between 1 and min(n, dim) = {}: got {n_components}", n.min(dim))));
+        return Err(Error::invalid(format!(
+            "n_components must be between 1 and min(n, dim) = {}: got {n_components}",
+            n.min(dim)
+        )));
     }
     task.start(n as u64);
     let mean = mean(vectors);
@@ -63,7 +66,8 @@ pub fn pca(vectors: Vectors<'_>, n_components: usize, task: &Task) -> Result<Pca
         task.advance((end - group) as u64);
     }
     let scale = 1.0 / (n.max(2) - 1) as f64;
-    let symmetric = Array2::from_shape_fn((dim, dim), |(i, j)| 0.5 * scale * (covariance[i * dim + j] + covariance[j * dim + i]));
+    let symmetric =
+        Array2::from_shape_fn((dim, dim), |(i, j)| 0.5 * scale * (covariance[i * dim + j] + covariance[j * dim + i]));
     let (values, directions) = symmetric
         .eigh()
         .map_err(|error| Error::Internal { message: format!("eigenvectors of the covariance: {error}") })?
@@ -96,10 +100,15 @@ impl Pca {
     /// `InvalidInput` when the width differs from that of fit.
     pub fn transform(&self, vectors: Vectors<'_>) -> Result<Vec<f32>> {
         if vectors.dim() != self.dim {
-            return Err(Error::invalid(format!("rows must have {} columns as in fit: got {}", self.dim, vectors.dim())));
+            return Err(Error::invalid(format!(
+                "rows must have {} columns as in fit: got {}",
+                self.dim,
+                vectors.dim()
+            )));
         }
         let width = self.explained_variance.len();
-        let offsets: Vec<f64> = self.components.chunks_exact(self.dim).map(|row| kernels::dot(row, &self.mean)).collect();
+        let offsets: Vec<f64> =
+            self.components.chunks_exact(self.dim).map(|row| kernels::dot(row, &self.mean)).collect();
         let mut coordinates = vec![0f32; vectors.n() * width];
         coordinates.par_chunks_mut(width).enumerate().for_each(|(i, coordinates)| {
             for (component, (value, offset)) in coordinates.iter_mut().zip(&offsets).enumerate() {
@@ -144,7 +153,9 @@ mod tests {
     #[test]
     fn the_long_axis_comes_first() {
         let mut rng = Rng::new(1, 1);
-        let data: Vec<f32> = (0..2_000).flat_map(|_| [0.1 * rng.normal() as f32, 3.0 * rng.normal() as f32, rng.normal() as f32]).collect();
+        let data: Vec<f32> = (0..2_000)
+            .flat_map(|_| [0.1 * rng.normal() as f32, 3.0 * rng.normal() as f32, rng.normal() as f32])
+            .collect();
         let vectors = Vectors::new(&data, 2_000, 3).unwrap();
         let pca = pca(vectors, 2, &Task::new()).unwrap();
         assert!(pca.components[1] > 0.99);

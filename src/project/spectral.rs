@@ -18,8 +18,10 @@ const EXTRA: usize = 3;
 pub fn smooth_directions(graph: &WeightedGraph, dims: usize, seed: u64, task: &Task) -> Result<Vec<f32>> {
     let n = graph.n();
     let width = dims + EXTRA;
-    let root_degree: Vec<f64> =
-        (0..n).into_par_iter().map(|i| graph.edges(i).map(|(_, weight)| weight as f64).sum::<f64>().sqrt().max(1e-12)).collect();
+    let root_degree: Vec<f64> = (0..n)
+        .into_par_iter()
+        .map(|i| graph.edges(i).map(|(_, weight)| weight as f64).sum::<f64>().sqrt().max(1e-12))
+        .collect();
     // column 0 is the trivial eigenvector, known in closed form and projected out of the others
     let norm = root_degree.iter().map(|value| value * value).sum::<f64>().sqrt();
     let trivial: Vec<f64> = root_degree.iter().map(|value| value / norm).collect();

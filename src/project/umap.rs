@@ -311,7 +311,8 @@ fn pull(own: &mut [f32], other: &[f32], curve: &Curve, alpha: f32) {
     let factor = -2.0 * curve.a * curve.b * power / (d2 * (1.0 + curve.a * power));
     for (value, other) in own.iter_mut().zip(other) {
         // never past the other point: both ends of an edge may move in one epoch
-        let step = (alpha * (factor * (*value - other)).clamp(-CLIP, CLIP)).clamp(-(*value - other).abs(), (*value - other).abs());
+        let step = (alpha * (factor * (*value - other)).clamp(-CLIP, CLIP))
+            .clamp(-(*value - other).abs(), (*value - other).abs());
         *value += step;
     }
 }
@@ -382,7 +383,9 @@ mod tests {
         let graph = exact::build(Vectors::new(&data, 400, 5).unwrap(), 15, &Task::new()).unwrap();
         let xy = umap(&graph, &params(200), &Task::new()).unwrap();
         let layout_graph = exact::build(Vectors::new(&xy, 400, 2).unwrap(), 5, &Task::new()).unwrap();
-        let same = (0..400).flat_map(|i| layout_graph.neighbors(i).map(move |(j, _)| (i % 4 == j as usize % 4) as usize)).sum::<usize>();
+        let same = (0..400)
+            .flat_map(|i| layout_graph.neighbors(i).map(move |(j, _)| (i % 4 == j as usize % 4) as usize))
+            .sum::<usize>();
         assert!(same > 1_950, "{same} of 2000 neighbors in the same blob");
     }
 
@@ -392,7 +395,10 @@ mod tests {
         let graph = exact::build(Vectors::new(&data, 600, 5).unwrap(), 10, &Task::new()).unwrap();
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| umap(&graph, &params(30), &Task::new()).unwrap()).iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            pool.install(|| umap(&graph, &params(30), &Task::new()).unwrap())
+                .iter()
+                .map(|v| v.to_bits())
+                .collect::<Vec<_>>()
         };
         let one = run(1);
         assert_eq!(one, run(2));

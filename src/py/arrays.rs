@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3_arrow::PyChunkedArray;
 
+use super::boundary;
 use crate::error::Error;
 use crate::vectors::Vectors;
 
@@ -41,10 +42,16 @@ impl<'py> Matrix<'py> {
         let untyped = array.cast::<PyUntypedArray>()?;
         let kind: String = untyped.dtype().getattr("kind")?.extract()?;
         if !matches!(kind.as_str(), "f" | "i" | "u" | "b") {
-            return Err(Error::invalid(format!("{name} must hold real numbers: got dtype {}", untyped.dtype().str()?)).into());
+            return Err(
+                Error::invalid(format!("{name} must hold real numbers: got dtype {}", untyped.dtype().str()?)).into()
+            );
         }
         if untyped.ndim() != 2 {
-            return Err(Error::invalid(format!("{name} must be 2-D (n rows, dim columns): got shape {:?}", untyped.shape())).into());
+            return Err(Error::invalid(format!(
+                "{name} must be 2-D (n rows, dim columns): got shape {:?}",
+                untyped.shape()
+            ))
+            .into());
         }
         let keywords = PyDict::new(py);
         keywords.set_item("dtype", numpy.getattr("float32")?)?;
@@ -73,14 +80,19 @@ impl<'py> Matrix<'py> {
         Ok(Some(Self::Arrow { values, n, dim }))
     }
 
+    /// Checks the values, in the pool: outside it rayon would start a second one.
     pub fn view(&self) -> crate::Result<Vectors<'_>> {
+        let pool = boundary::pool()?;
         match self {
             Self::Numpy(array) => {
                 let shape = array.shape();
                 let data = array.as_slice().map_err(|_| Error::invalid("the array is not contiguous"))?;
-                Vectors::new(data, shape[0], shape[1])
+                pool.install(|| Vectors::new(data, shape[0], shape[1]))
             }
-            Self::Arrow { values, n, dim } => Vectors::new(values.as_primitive::<Float32Type>().values(), *n, *dim),
+            Self::Arrow { values, n, dim } => {
+                let data = values.as_primitive::<Float32Type>().values();
+                pool.install(|| Vectors::new(data, *n, *dim))
+            }
         }
     }
 
@@ -100,14 +112,17 @@ impl Texts {
         if object.hasattr("__arrow_c_array__")? || object.hasattr("__arrow_c_stream__")? {
             let chunked: PyChunkedArray = object.extract()?;
             let array = one_chunk(chunked.chunks(), chunked.data_type())?;
-            if !matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null) {
+            if !matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
+            {
                 return Err(Error::invalid(format!("{name} must hold strings: got {}", array.data_type())).into());
             }
             let array = cast(&array, &DataType::LargeUtf8).map_err(internal)?;
             return Ok(Self(array.as_string::<i64>().clone()));
         }
         if object.is_instance_of::<PyString>() {
-            return Err(Error::invalid(format!("{name} must be a sequence of texts: got one str")).hint(format!("pass [{name}]")).into());
+            return Err(Error::invalid(format!("{name} must be a sequence of texts: got one str"))
+                .hint(format!("pass [{name}]"))
+                .into());
         }
         let mut texts = Vec::with_capacity(object.len().unwrap_or(0));
         for item in object.try_iter()? {
@@ -116,9 +131,9 @@ impl Texts {
                 texts.push(None);
                 continue;
             }
-            let text = item
-                .cast::<PyString>()
-                .map_err(|_| PyTypeError::new_err(format!("{name} must hold str: position {} has {}", texts.len(), item.get_type())))?;
+            let text = item.cast::<PyString>().map_err(|_| {
+                PyTypeError::new_err(format!("{name} must hold str: position {} has {}", texts.len(), item.get_type()))
+            })?;
             // a lone surrogate has no UTF-8: it becomes U+FFFD
             texts.push(Some(text.to_string_lossy().into_owned()));
         }
@@ -167,7 +182,12 @@ pub fn classes(object: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     ranks.extract()
 }
 
-fn typed<'py, T: Element>(object: &Bound<'py, PyAny>, name: &str, dtype: &str, kinds: &str) -> PyResult<PyReadonlyArray1<'py, T>> {
+fn typed<'py, T: Element>(
+    object: &Bound<'py, PyAny>,
+    name: &str,
+    dtype: &str,
+    kinds: &str,
+) -> PyResult<PyReadonlyArray1<'py, T>> {
     let py = object.py();
     let numpy = py.import("numpy")?;
     let array = numpy.call_method1("asarray", (object,))?;
@@ -206,7 +226,11 @@ pub fn read_only<'py>(array: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// A read-only n x k view of memory that `owner` keeps.
-pub fn borrowed_table<'py, T: Element>(values: &[T], k: usize, owner: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub fn borrowed_table<'py, T: Element>(
+    values: &[T],
+    k: usize,
+    owner: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
     let view = numpy::ndarray::ArrayView2::from_shape((values.len() / k.max(1), k), values).map_err(internal)?;
     // SAFETY: `values` lies in a frozen pyclass that never changes or moves it, and `owner` is that object: numpy
     // keeps it alive as the base of the array. The array is made read-only before anybody sees it.

@@ -110,7 +110,7 @@ struct Pool {
 }
 
 /// The pool of this process: threads do not survive fork, so a forked child gets its own.
-fn pool() -> Result<Arc<ThreadPool>> {
+pub fn pool() -> Result<Arc<ThreadPool>> {
     static POOL: Mutex<Option<Pool>> = Mutex::new(None);
     let internal = |message: String| Error::Internal { message };
     let mut current = POOL.lock().map_err(|_| internal("the thread pool is poisoned".into()))?;

@@ -101,7 +101,12 @@ impl PyKMeans {
     /// The nearest centroid of each row of X, (n,) int32.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn predict<'py>(&self, py: Python<'py>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn predict<'py>(
+        &self,
+        py: Python<'py>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let centroids = Matrix::from_python(&self.learned.get(py, "cluster_centers_")?, "cluster_centers_")?;
         let (matrix, centroids) = (Matrix::from_python(X, "X")?, centroids.view()?);
         let vectors = matrix.view()?;
@@ -159,12 +164,20 @@ impl PyKMeans {
             Ok(name) => match name.as_str() {
                 "k-means++" => Init::PlusPlus,
                 "random" => Init::Random,
-                other => return Err(Error::invalid(format!("init must be k-means++, random or an array: got '{other}'")).into()),
+                other => {
+                    return Err(
+                        Error::invalid(format!("init must be k-means++, random or an array: got '{other}'")).into()
+                    );
+                }
             },
             Err(_) => {
                 let (values, n, _) = Matrix::from_python(self.init.bind(py), "init")?.parts()?;
                 if n != self.n_clusters {
-                    return Err(Error::invalid(format!("init must have n_clusters = {} rows: got {n}", self.n_clusters)).into());
+                    return Err(Error::invalid(format!(
+                        "init must have n_clusters = {} rows: got {n}",
+                        self.n_clusters
+                    ))
+                    .into());
                 }
                 Init::Centroids(values)
             }
@@ -311,7 +324,11 @@ impl PyHdbscan {
         let selection = match self.cluster_selection_method.as_str() {
             "eom" => Selection::Eom,
             "leaf" => Selection::Leaf,
-            other => return Err(Error::invalid(format!("cluster_selection_method must be eom or leaf: got '{other}'")).into()),
+            other => {
+                return Err(
+                    Error::invalid(format!("cluster_selection_method must be eom or leaf: got '{other}'")).into()
+                );
+            }
         };
         Ok(HdbscanParams::new(
             self.min_cluster_size,

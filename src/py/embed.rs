@@ -86,7 +86,13 @@ impl PyOrtEmbedder {
     /// Returns:
     ///     The number of tokens read.
     #[pyo3(signature = (texts, out, *, progress=None))]
-    fn embed_into(&self, py: Python<'_>, texts: &Bound<'_, PyAny>, out: &Bound<'_, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<u64> {
+    fn embed_into(
+        &self,
+        py: Python<'_>,
+        texts: &Bound<'_, PyAny>,
+        out: &Bound<'_, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<u64> {
         let texts = Texts::from_python(texts, "texts")?;
         let mut out = arrays::writable(out, "out")?;
         let out = out.as_slice_mut()?;

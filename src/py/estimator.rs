@@ -28,7 +28,11 @@ impl Learned {
     }
 
     /// Arrays are made read-only.
-    pub fn set<'py>(&self, py: Python<'py>, results: impl IntoIterator<Item = (&'static str, Bound<'py, PyAny>)>) -> PyResult<()> {
+    pub fn set<'py>(
+        &self,
+        py: Python<'py>,
+        results: impl IntoIterator<Item = (&'static str, Bound<'py, PyAny>)>,
+    ) -> PyResult<()> {
         let dict = PyDict::new(py);
         for (name, value) in results {
             let value = if value.hasattr("setflags")? { arrays::read_only(value)? } else { value };

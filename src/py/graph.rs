@@ -98,7 +98,9 @@ impl PyKnnGraph {
         format!("KnnGraph(n_points={}, k={})", self.0.n(), self.0.k())
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>, Bound<'py, PyAny>))> {
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>, Bound<'py, PyAny>))> {
         Ok((slf.get_type().getattr("from_arrays")?, (Self::indices(slf)?, Self::distances(slf)?)))
     }
 }

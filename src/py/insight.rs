@@ -79,7 +79,11 @@ pub fn diverse_representatives<'py>(
 ///     labels_true: (n,) classes, numbers or strings.
 ///     labels_pred: (n,) classes; noise (-1) counts as one class.
 #[pyfunction]
-pub fn adjusted_rand_score(py: Python<'_>, labels_true: &Bound<'_, PyAny>, labels_pred: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub fn adjusted_rand_score(
+    py: Python<'_>,
+    labels_true: &Bound<'_, PyAny>,
+    labels_pred: &Bound<'_, PyAny>,
+) -> PyResult<f64> {
     let (a, b) = (arrays::classes(labels_true)?, arrays::classes(labels_pred)?);
     run(py, None, |_| metrics::adjusted_rand(&a, &b))
 }
@@ -90,7 +94,11 @@ pub fn adjusted_rand_score(py: Python<'_>, labels_true: &Bound<'_, PyAny>, label
 ///     labels_true: (n,) classes, numbers or strings.
 ///     labels_pred: (n,) classes; noise (-1) counts as one class.
 #[pyfunction]
-pub fn normalized_mutual_info_score(py: Python<'_>, labels_true: &Bound<'_, PyAny>, labels_pred: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub fn normalized_mutual_info_score(
+    py: Python<'_>,
+    labels_true: &Bound<'_, PyAny>,
+    labels_pred: &Bound<'_, PyAny>,
+) -> PyResult<f64> {
     let (a, b) = (arrays::classes(labels_true)?, arrays::classes(labels_pred)?);
     run(py, None, |_| metrics::normalized_mutual_information(&a, &b))
 }
@@ -101,7 +109,11 @@ pub fn normalized_mutual_info_score(py: Python<'_>, labels_true: &Bound<'_, PyAn
 ///     labels_true: (n,) classes, numbers or strings.
 ///     labels_pred: (n,) classes; noise (-1) counts as one class.
 #[pyfunction]
-pub fn v_measure_score(py: Python<'_>, labels_true: &Bound<'_, PyAny>, labels_pred: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub fn v_measure_score(
+    py: Python<'_>,
+    labels_true: &Bound<'_, PyAny>,
+    labels_pred: &Bound<'_, PyAny>,
+) -> PyResult<f64> {
     normalized_mutual_info_score(py, labels_true, labels_pred)
 }
 

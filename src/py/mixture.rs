@@ -48,7 +48,11 @@ impl PyGaussianMixture {
     ///     InvalidInputError: if X is empty, has NaN, fewer rows than components, or a singular covariance.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+    fn fit<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let this = slf.get();
         let matrix = Matrix::from_python(X, "X")?;
@@ -85,7 +89,11 @@ impl PyGaussianMixture {
     /// `fit(X).labels_`.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit_predict<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn fit_predict<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         Self::fit(slf, X, progress)?.get().learned.get(py, "labels_")
     }
@@ -166,7 +174,11 @@ impl PyDbscan {
     ///     InvalidInputError: if X is empty or has NaN.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+    fn fit<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let this = slf.get();
         let matrix = Matrix::from_python(X, "X")?;
@@ -179,7 +191,11 @@ impl PyDbscan {
     /// `fit(X).labels_`.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit_predict<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn fit_predict<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         Self::fit(slf, X, progress)?.get().learned.get(py, "labels_")
     }
@@ -241,12 +257,17 @@ impl PyOptics {
     ///     InvalidInputError: if X is empty or has NaN.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+    fn fit<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let this = slf.get();
         let matrix = Matrix::from_python(X, "X")?;
         let vectors = matrix.view()?;
-        let result = run(py, progress, |task| mixture::optics(vectors, this.min_samples, this.max_eps, this.eps, task))?;
+        let result =
+            run(py, progress, |task| mixture::optics(vectors, this.min_samples, this.max_eps, this.eps, task))?;
         this.learned.set(
             py,
             [
@@ -261,7 +282,11 @@ impl PyOptics {
     /// `fit(X).labels_`.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit_predict<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn fit_predict<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         Self::fit(slf, X, progress)?.get().learned.get(py, "labels_")
     }

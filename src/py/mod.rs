@@ -31,7 +31,8 @@ mod _core {
     use super::index::PyIndex;
     #[pymodule_export]
     use super::insight::{
-        adjusted_rand_score, diverse_representatives, medoids, normalized_mutual_info_score, trustworthiness, v_measure_score,
+        adjusted_rand_score, diverse_representatives, medoids, normalized_mutual_info_score, trustworthiness,
+        v_measure_score,
     };
     #[pymodule_export]
     use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};

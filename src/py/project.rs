@@ -54,7 +54,11 @@ impl PyPca {
     ///     InvalidInputError: if X is empty or has NaN, or n_components > min(n, dim).
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+    fn fit<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let this = slf.get();
         let matrix = Matrix::from_python(X, "X")?;
@@ -89,7 +93,11 @@ impl PyPca {
     /// `fit(X).transform(X)`.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit_transform<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn fit_transform<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         Self::fit(slf, X, progress)?.get().transform(py, X)
     }
@@ -203,7 +211,11 @@ impl PyUmap {
     ///     InvalidInputError: if X is empty or has NaN, n_neighbors is more than the graph's k, or init does not fit.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, Self>> {
+    fn fit<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let this = slf.get();
         let params = this.to_params(py)?;
@@ -226,7 +238,11 @@ impl PyUmap {
     /// `fit(X).embedding_`.
     #[pyo3(signature = (X, *, progress=None))]
     #[allow(non_snake_case)]
-    fn fit_transform<'py>(slf: Bound<'py, Self>, X: &Bound<'py, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn fit_transform<'py>(
+        slf: Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         Self::fit(slf, X, progress)?.get().learned.get(py, "embedding_")
     }
@@ -244,7 +260,11 @@ impl PyUmap {
             Ok(name) => match name.as_str() {
                 "spectral" => Init::Spectral,
                 "random" => Init::Random,
-                other => return Err(Error::invalid(format!("init must be spectral, random or an array: got '{other}'")).into()),
+                other => {
+                    return Err(
+                        Error::invalid(format!("init must be spectral, random or an array: got '{other}'")).into()
+                    );
+                }
             },
             Err(_) => Init::Positions(Matrix::from_python(self.init.bind(py), "init")?.parts()?.0),
         };

@@ -45,7 +45,12 @@ impl PyJsonReader {
     ///     data: the next bytes of the file, of any size.
     ///     final: True with the last bytes: what is left over is then read too.
     #[pyo3(signature = (data, *, r#final=false))]
-    fn feed(&self, py: Python<'_>, data: &Bound<'_, PyBytes>, r#final: bool) -> PyResult<(PyRecordBatch, Vec<(u64, String)>)> {
+    fn feed(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyBytes>,
+        r#final: bool,
+    ) -> PyResult<(PyRecordBatch, Vec<(u64, String)>)> {
         let data = data.as_bytes();
         let (batch, broken) = run(py, None, |_| self.lock()?.feed(data, r#final))?;
         Ok((PyRecordBatch::new(batch), broken.into_iter().map(|broken| (broken.number, broken.message)).collect()))

@@ -49,12 +49,16 @@ pub fn text_hashes(py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<PyArray
     let texts = Texts::from_python(texts, "texts")?;
     let array = run(py, None, |_| {
         let array = texts.array();
-        let hashes: Vec<Option<[u8; 16]>> =
-            (0..array.len()).into_par_iter().map(|row| (!array.is_null(row)).then(|| text::hash(array.value(row)))).collect();
+        let hashes: Vec<Option<[u8; 16]>> = (0..array.len())
+            .into_par_iter()
+            .map(|row| (!array.is_null(row)).then(|| text::hash(array.value(row))))
+            .collect();
         let mut builder = FixedSizeBinaryBuilder::with_capacity(hashes.len(), 16);
         for hash in hashes {
             match hash {
-                Some(hash) => builder.append_value(hash).map_err(|error| Error::Internal { message: error.to_string() })?,
+                Some(hash) => {
+                    builder.append_value(hash).map_err(|error| Error::Internal { message: error.to_string() })?
+                }
                 None => builder.append_null(),
             }
         }
@@ -103,12 +107,18 @@ pub fn top_terms(
     Ok(terms.into_iter().map(|terms| terms.into_iter().map(|term| (term.text, term.score)).collect()).collect())
 }
 
-fn map_texts(py: Python<'_>, texts: &Bound<'_, PyAny>, function: impl Fn(&str) -> String + Sync + Send) -> PyResult<PyArray> {
+fn map_texts(
+    py: Python<'_>,
+    texts: &Bound<'_, PyAny>,
+    function: impl Fn(&str) -> String + Sync + Send,
+) -> PyResult<PyArray> {
     let texts = Texts::from_python(texts, "texts")?;
     let array = run(py, None, |_| {
         let array = texts.array();
-        let mapped: Vec<Option<String>> =
-            (0..array.len()).into_par_iter().map(|row| (!array.is_null(row)).then(|| function(array.value(row)))).collect();
+        let mapped: Vec<Option<String>> = (0..array.len())
+            .into_par_iter()
+            .map(|row| (!array.is_null(row)).then(|| function(array.value(row))))
+            .collect();
         Ok(Arc::new(LargeStringArray::from(mapped)) as ArrayRef)
     })?;
     Ok(PyArray::from_array_ref(array))

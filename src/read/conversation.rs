@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, LargeListBuilder, LargeStringBuilder, RecordBatch, StructBuilder, TimestampMicrosecondBuilder, UInt64Builder,
+    ArrayRef, LargeListBuilder, LargeStringBuilder, RecordBatch, StructBuilder, TimestampMicrosecondBuilder,
+    UInt64Builder,
 };
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
@@ -122,7 +123,11 @@ fn read(element: &Element, mapping: &Mapping) -> std::result::Result<Conversatio
     let mut turn_rest: Vec<Value> = Vec::new();
     if let Some(turns) = take(&mut fields, &mapping.turns) {
         let Value::Array(turns) = turns else {
-            return Err(format!("field '{}' must be a list of turns: got {}", mapping.turns.join("' or '"), kind(&turns)));
+            return Err(format!(
+                "field '{}' must be a list of turns: got {}",
+                mapping.turns.join("' or '"),
+                kind(&turns)
+            ));
         };
         for (position, turn) in turns.into_iter().enumerate() {
             let Value::Object(mut turn) = turn else {
@@ -137,6 +142,11 @@ fn read(element: &Element, mapping: &Mapping) -> std::result::Result<Conversatio
         }
     } else if let Some(text) = take(&mut fields, &mapping.text) {
         conversation.turns.push(("user".into(), to_text(&text)));
+    } else if mapping.turns.iter().chain(&mapping.text).any(|name| get(&fields, name).is_some()) {
+        // the field is there and null: a conversation without turns, as in the columns of a table
+        for name in mapping.turns.iter().chain(&mapping.text) {
+            fields.remove(name);
+        }
     } else {
         let wanted: Vec<&str> = mapping.turns.iter().chain(&mapping.text).map(String::as_str).collect();
         let present: Vec<&str> = fields.keys().take(12).map(String::as_str).collect();
@@ -183,7 +193,9 @@ fn mend(text: &str) -> String {
     while let Some(c) = rest.chars().next() {
         if in_string {
             if let Some(escape) = rest.strip_prefix('\\') {
-                let unit = |at: &str| at.strip_prefix('u').and_then(|hex| hex.get(..4)).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+                let unit = |at: &str| {
+                    at.strip_prefix('u').and_then(|hex| hex.get(..4)).and_then(|hex| u16::from_str_radix(hex, 16).ok())
+                };
                 match unit(escape) {
                     Some(0xD800..=0xDBFF) => {
                         let low = escape.get(5..).and_then(|after| after.strip_prefix('\\')).and_then(unit);
@@ -266,7 +278,9 @@ fn to_microseconds(value: &Value) -> Option<i64> {
     match value {
         Value::String(text) => match text.trim().parse::<f64>() {
             Ok(number) => epoch_to_microseconds(number),
-            Err(_) => string_to_timestamp_nanos(text.trim().trim_end_matches(" UTC")).ok().map(|nanos| nanos.div_euclid(1_000)),
+            Err(_) => string_to_timestamp_nanos(text.trim().trim_end_matches(" UTC"))
+                .ok()
+                .map(|nanos| nanos.div_euclid(1_000)),
         },
         Value::Number(number) => epoch_to_microseconds(number.as_f64()?),
         _ => None,
@@ -332,7 +346,8 @@ fn to_batch(conversations: &[Conversation]) -> Result<RecordBatch> {
         column(|conversation| conversation.extra.as_ref()),
         Arc::new(line.finish()),
     ];
-    RecordBatch::try_new(Arc::new(conversation_schema()), columns).map_err(|error| Error::Internal { message: error.to_string() })
+    RecordBatch::try_new(Arc::new(conversation_schema()), columns)
+        .map_err(|error| Error::Internal { message: error.to_string() })
 }
 
 #[cfg(test)]
@@ -378,22 +393,34 @@ mod tests {
         assert!(broken.is_empty());
         assert_eq!(strings(&batch, "conversation_id"), [Some("7".into()), Some("a".into())]);
         assert_eq!(strings(&batch, "model"), [Some("m".into()), Some("x".into())]);
-        assert_eq!(strings(&batch, "extra"), [Some(r#"{"redacted":false,"turn":1}"#.into()), Some(r#"{"meta":{"y":1}}"#.into())]);
+        assert_eq!(
+            strings(&batch, "extra"),
+            [Some(r#"{"redacted":false,"turn":1}"#.into()), Some(r#"{"meta":{"y":1}}"#.into())]
+        );
         let turns = batch.column_by_name("turns").unwrap().as_list::<i64>();
         assert_eq!(turns.value(0).len(), 2);
         let roles = turns.values().as_struct().column(0).as_string::<i64>().clone();
         assert_eq!(roles.iter().flatten().collect::<Vec<_>>(), ["user", "assistant", "user"]);
-        let when = batch.column_by_name("timestamp").unwrap().as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+        let when =
+            batch.column_by_name("timestamp").unwrap().as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
         assert_eq!(when.value(0), 1_682_351_042_500_000);
     }
 
     #[test]
     fn broken_elements_are_numbered_and_the_rest_is_kept() {
         let good = r#"{"conversation": []}"#;
-        let (batch, broken) = read_all(&format!("{good}\nnot json\n\n[1]\n{{\"text\": 1}}\n{{\"conversation\": 3}}\n{good}"));
+        let (batch, broken) =
+            read_all(&format!("{good}\nnot json\n\n[1]\n{{\"text\": 1}}\n{{\"conversation\": 3}}\n{good}"));
         assert_eq!(batch.num_rows(), 2);
         assert_eq!(broken.iter().map(|b| b.number).collect::<Vec<_>>(), [2, 4, 5, 6]);
         assert!(broken[2].message.contains("no field 'conversation' or 'conversations': there are text"), "{broken:?}");
+    }
+
+    #[test]
+    fn null_turns_are_a_conversation_without_turns() {
+        let (batch, broken) = read_all(r#"{"id": "a", "conversation": null}"#);
+        assert_eq!((batch.num_rows(), broken.len()), (1, 0));
+        assert!(batch.column_by_name("extra").unwrap().is_null(0));
     }
 
     #[test]
@@ -410,7 +437,10 @@ mod tests {
 
     #[test]
     fn invalid_utf8_is_broken_not_replaced() {
-        let (batch, broken) = JsonReader::new(mapping(), None).unwrap().feed(b"{\"conversation\": [], \"x\": \"\xff\"}\n{\"conversation\": []}", true).unwrap();
+        let (batch, broken) = JsonReader::new(mapping(), None)
+            .unwrap()
+            .feed(b"{\"conversation\": [], \"x\": \"\xff\"}\n{\"conversation\": []}", true)
+            .unwrap();
         assert_eq!((batch.num_rows(), broken.len()), (1, 1));
         assert!(broken[0].message.contains("not UTF-8"));
     }
@@ -418,7 +448,16 @@ mod tests {
     #[test]
     fn times_are_told_apart_by_size() {
         let want = Some(1_700_000_000_000_000);
-        for value in ["1700000000", "1700000000000", "1700000000000000", "1700000000000000000", "\"1700000000\"", "\"2023-11-14T22:13:20Z\"", "\"2023-11-14 22:13:20\"", "\"2023-11-14T23:13:20+01:00\""] {
+        for value in [
+            "1700000000",
+            "1700000000000",
+            "1700000000000000",
+            "1700000000000000000",
+            "\"1700000000\"",
+            "\"2023-11-14T22:13:20Z\"",
+            "\"2023-11-14 22:13:20\"",
+            "\"2023-11-14T23:13:20+01:00\"",
+        ] {
             assert_eq!(to_microseconds(&serde_json::from_str(value).unwrap()), want, "{value}");
         }
         assert_eq!(to_microseconds(&Value::String("yesterday".into())), None);

@@ -41,11 +41,18 @@ pub fn top_terms(
     task: &Task,
 ) -> Result<Vec<Vec<Term>>> {
     if labels.len() != texts.len() {
-        return Err(Error::invalid(format!("labels must have one value per text: {} != {}", labels.len(), texts.len())));
+        return Err(Error::invalid(format!(
+            "labels must have one value per text: {} != {}",
+            labels.len(),
+            texts.len()
+        )));
     }
     crate::cluster::kmeans::check_weights(weights, texts.len())?;
     if let Some(row) = labels.iter().position(|label| *label >= n_clusters as i32) {
-        return Err(Error::invalid(format!("labels must be below n_clusters = {n_clusters}: row {row} has {}", labels[row])));
+        return Err(Error::invalid(format!(
+            "labels must be below n_clusters = {n_clusters}: row {row} has {}",
+            labels[row]
+        )));
     }
     task.start(2 * texts.len() as u64);
 
@@ -125,7 +132,9 @@ pub fn top_terms(
                 .map(|(key, count)| (key, count / in_cluster * (1.0 + average / totals[&key]).ln()))
                 .collect();
             // the alphabet settles ties: keys are hashes and mean nothing
-            scored.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| spelled(&spellings[&a.0]).cmp(spelled(&spellings[&b.0]))));
+            scored.sort_by(|a, b| {
+                b.1.total_cmp(&a.1).then_with(|| spelled(&spellings[&a.0]).cmp(spelled(&spellings[&b.0])))
+            });
             scored.truncate(n_terms);
             scored.into_iter().map(|(key, score)| Term { text: spelled(&spellings[&key]).to_owned(), score }).collect()
         })
@@ -145,7 +154,9 @@ fn terms_of(text: &str) -> HashMap<u64, String> {
     let mut before: Option<&Word> = None;
     for word in &words {
         terms.entry(xxh3_64(word.term.as_bytes())).or_insert_with(|| word.surface.clone());
-        if let Some(before) = before.filter(|before| word.joined && !word.pair && !before.pair && before.term != word.term) {
+        if let Some(before) =
+            before.filter(|before| word.joined && !word.pair && !before.pair && before.term != word.term)
+        {
             let phrase = format!("{} {}", before.term, word.term);
             terms.entry(xxh3_64(phrase.as_bytes())).or_insert_with(|| format!("{} {}", before.surface, word.surface));
         }
@@ -155,7 +166,13 @@ fn terms_of(text: &str) -> HashMap<u64, String> {
 }
 
 /// Clusters in which no term reaches `min_count`: their rare terms are better than none.
-fn clusters_without(texts: &[&str], labels: &[i32], n_clusters: usize, n_texts_with: &HashMap<u64, u32>, min_count: u32) -> Vec<bool> {
+fn clusters_without(
+    texts: &[&str],
+    labels: &[i32],
+    n_clusters: usize,
+    n_texts_with: &HashMap<u64, u32>,
+    min_count: u32,
+) -> Vec<bool> {
     let mut sizes = vec![0usize; n_clusters];
     for label in labels.iter().filter(|label| **label >= 0) {
         sizes[*label as usize] += 1;
@@ -181,8 +198,12 @@ mod tests {
     #[test]
     fn clusters_are_named_by_what_sets_them_apart() {
         let texts = [
-            "Write a Python function to sort a list", "Python code that reads a file", "fix my Python script please",
-            "best recipe for chocolate cake", "chocolate cake without eggs", "how to bake a chocolate cake",
+            "Write a Python function to sort a list",
+            "Python code that reads a file",
+            "fix my Python script please",
+            "best recipe for chocolate cake",
+            "chocolate cake without eggs",
+            "how to bake a chocolate cake",
         ];
         let labels = [0, 0, 0, 1, 1, 1];
         let terms = top_terms(&texts, &labels, None, 2, 3, 2, &Task::new()).unwrap();
@@ -193,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_cluster_of_rare_words_still_has_terms() {
-        let terms = top_terms(&["zyzzyva", "apple pie", "apple tart"], &[0, 1, 1], None, 2, 3, 2, &Task::new()).unwrap();
+        let terms =
+            top_terms(&["zyzzyva", "apple pie", "apple tart"], &[0, 1, 1], None, 2, 3, 2, &Task::new()).unwrap();
         assert_eq!(terms[0][0].text, "zyzzyva");
     }
 

@@ -31,7 +31,9 @@ pub fn content_words(text: &str) -> Vec<Word> {
             || own.is_some_and(|language| STOP_WORDS.languages[language].contains(word.term.as_str()))
             || (word.pair && word.term.chars().any(is_function_character));
         let n_chars = word.term.chars().count();
-        let readable = word.term.chars().any(char::is_alphabetic) && n_chars <= LONGEST_WORD && (n_chars > 1 || is_unspaced(&word.term));
+        let readable = word.term.chars().any(char::is_alphabetic)
+            && n_chars <= LONGEST_WORD
+            && (n_chars > 1 || is_unspaced(&word.term));
         if is_stop || !readable {
             gap = true;
             continue;
@@ -90,7 +92,8 @@ fn is_unspaced(word: &str) -> bool {
 
 /// Hiragana (grammar in Japanese) and the commonest function words of Chinese.
 fn is_function_character(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{309f}') || "的了是在我你您他她它们們这這那和与與就也不吗嗎呢吧啊个個么麼什请請".contains(c)
+    matches!(c, '\u{3040}'..='\u{309f}')
+        || "的了是在我你您他她它们們这這那和与與就也不吗嗎呢吧啊个個么麼什请請".contains(c)
 }
 
 /// Position in `STOP_WORDS.languages` of the language with the most stop words in the text: at least two, and more
@@ -128,7 +131,12 @@ static STOP_WORDS: LazyLock<StopWords> = LazyLock::new(|| {
             by_word.entry(word).or_default().push(language);
         }
     }
-    let english = stop_words::lookup("en").unwrap_or_default().iter().copied().chain(["im", "dont", "ive", "cant", "etc"]).collect();
+    let english = stop_words::lookup("en")
+        .unwrap_or_default()
+        .iter()
+        .copied()
+        .chain(["im", "dont", "ive", "cant", "etc"])
+        .collect();
     StopWords { english, languages, by_word }
 });
 
@@ -143,7 +151,10 @@ mod tests {
     #[test]
     fn stop_words_go_and_phrases_know_their_borders() {
         let words = content_words("What is the capital city of France's north, please");
-        assert_eq!(words.iter().map(|w| w.term.as_str()).collect::<Vec<_>>(), ["capital", "city", "france", "north", "please"]);
+        assert_eq!(
+            words.iter().map(|w| w.term.as_str()).collect::<Vec<_>>(),
+            ["capital", "city", "france", "north", "please"]
+        );
         assert_eq!(words.iter().map(|w| w.joined).collect::<Vec<_>>(), [false, true, false, true, false]);
     }
 

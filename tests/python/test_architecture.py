@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "config": set(),
     "records": set(),
+    "engine": {"_core"},
     # these never know each other
     "readers": {"records", "_core"},
     "store": {"records", "_core"},
@@ -49,10 +50,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("clustering", "labeling", "search", "exporting", "drawing", "pipeline", "map"),
     },
     "cli": {
-        *("records", "session", "store", "readers", "models", "sample", "_core"),
+        *("records", "session", "store", "readers", "models", "sample", "engine", "_core"),
         *("clustering", "labeling", "search", "exporting", "drawing", "pipeline"),
     },
-    "__init__": {"_core", "api", "models", "readers", "sample"},
+    "__init__": {"_core", "engine", "api", "models", "readers", "sample"},
     "__main__": {"cli"},
 }
 ALWAYS = {"errors", "config"}

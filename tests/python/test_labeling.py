@@ -24,6 +24,10 @@ def test_term_inside_a_phrase_is_not_repeated() -> None:
     assert titles([weighted("capital", "capital france", "paris", "capitals")], [""]) == ["Capital france, paris"]
 
 
+def test_overlapping_pairs_of_characters_are_not_repeated() -> None:
+    assert titles([weighted("一步", "步一", "例子", "请一")], [""]) == ["一步, 例子"]
+
+
 def test_equal_clusters_get_different_titles() -> None:
     terms = weighted("python", "list", "sort", "code")
     found = titles([terms, terms, terms], ["a", "b", "c"])

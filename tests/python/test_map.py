@@ -12,10 +12,12 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +119,14 @@ def test_the_page_names_no_host_and_its_policy_allows_no_network() -> None:
     assert "unsafe" not in policy[1]
 
 
-@pytest.mark.parametrize("package", ["d3-color", "d3-selection", "d3-transition", "d3-zoom", "flatbush", "twgl.js"])
+@pytest.mark.parametrize(
+    "package", ["d3-color", "d3-ease", "d3-selection", "d3-transition", "d3-zoom", "flatbush", "twgl.js"]
+)
 def test_the_page_holds_the_licence_of_each_package(package: str) -> None:
     notice = re.search(rf"/\*! {re.escape(package)} [\d.]+\n.*?\*/", lmap.html(plain(0)), flags=re.DOTALL)
     assert notice
     assert "Copyright" in notice[0]
-    assert 'THE SOFTWARE IS PROVIDED "AS IS"' in notice[0]
+    assert '"AS IS"' in notice[0]
 
 
 def test_texts_never_appear_in_the_markup() -> None:
@@ -168,7 +172,7 @@ def test_neighbouring_clusters_get_different_colours() -> None:
     xy = np.column_stack([np.arange(40.0), np.zeros(40)])
     meta = json.loads(block(lmap.html(plain(40, xy=xy, cluster_ids=np.arange(40))), "meta"))
     colors = [c["color"] for c in sorted(meta["clusters"], key=lambda c: c["x"])]
-    assert all(a != b for a, b in zip(colors, colors[1:], strict=False))
+    assert all(a != b for a, b in pairwise(colors))
 
 
 def test_dates_are_accepted_as_timestamps() -> None:
@@ -231,6 +235,7 @@ class MapPage:
         """Until the picture is complete."""
         self.get("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
         self.wait("lmsysMap.drawing().drawn === lmsysMap.counts.points")
+        self.wait("document.getAnimations().length === 0")  # labels fade in
 
     def at(self, row: int) -> tuple[float, float]:
         place = self.get(f"lmsysMap.screen({row})")
@@ -637,8 +642,9 @@ def test_a_million_points_stay_usable(open_map: OpenMap, tmp_path: Path) -> None
         time.sleep(0.03)
     gap = page.get("gap")
     page.rest()
-    print(f"1M points: {path.stat().st_size / 1e6:.0f} MB written in {wrote:.1f} s, complete picture {loaded:.1f} s")
-    print(f"search {searched:.1f} s, longest gap while zooming {gap:.0f} ms")
+    figures = f"{path.stat().st_size / 1e6:.0f} MB written in {wrote:.1f} s, complete picture {loaded:.1f} s, "
+    figures += f"search {searched:.1f} s, longest gap while zooming {gap:.0f} ms"
+    sys.stdout.write(f"1M points: {figures}\n")
     assert path.stat().st_size < 80e6
-    assert (wrote < 60, loaded < 60, searched < 30, gap < 500) == (True, True, True, True)
+    assert (wrote < 60, loaded < 60, searched < 30, gap < 500) == (True, True, True, True), figures
     assert page.errors == []

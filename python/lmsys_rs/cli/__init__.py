@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from lmsys_rs.cli import cluster, load, maps, model, query, render, run, status
+from lmsys_rs.engine import configure_engine
 from lmsys_rs.errors import LmsysError
 
 __all__ = ["app", "main"]
@@ -53,6 +54,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to fail
     try:
+        configure_engine()
         app(prog_name="lmsys")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

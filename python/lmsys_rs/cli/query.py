@@ -206,7 +206,7 @@ def _print_hits(result: SearchResult, *, by: str | None, facets: bool) -> None:
         [
             (
                 f"{hit.distance:.3f}",
-                hit.query_id,
+                str(hit.query_id),
                 hit.cluster_id,
                 hit.model,
                 hit.language,

@@ -22,6 +22,7 @@ from lmsys_rs.clustering import cluster
 from lmsys_rs.labeling import label
 from lmsys_rs.pipeline import embed, load
 from lmsys_rs.session import open_session
+from lmsys_rs.store import reading
 from typer.testing import CliRunner
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -363,7 +364,11 @@ def test_ctrl_c_stops_within_a_second_and_the_load_goes_on(tmp_path: Path) -> No
     assert err.splitlines()[-1] == "interrupted; run the same command again to go on where it stopped"
     assert "Traceback" not in err
     with open_session(tmp_path / "w.lmsys") as session:
-        assert 0 < load(session, path).n_read < 400_000
+        with session.store.reading() as connection:
+            kept = reading.counts(connection)["n_conversations"]
+        assert 0 < kept < 400_000
+        report = load(session, path, limit=kept + 1_000)
+        assert (report.n_read, report.n_new) == (1_000, 1_000)
 
 
 def test_closed_pipe_is_no_error(tmp_path: Path, sample_file: Path) -> None:

@@ -160,9 +160,13 @@ def test_conversation_without_turns_has_an_empty_list(tmp_path: Path) -> None:
 
 
 def test_element_without_the_turns_field_is_a_problem(tmp_path: Path) -> None:
-    rows = [row(1), {"conversation_id": "b", "conversation": None}, {"other": 1}]
-    batch = next(iter(open_conversations(lines(tmp_path / "f.jsonl", rows))))
-    assert [problem.line for problem in batch.problems] == [2, 3]
+    batch = next(iter(open_conversations(lines(tmp_path / "f.jsonl", [row(1), {"other": 1}]))))
+    assert [problem.line for problem in batch.problems] == [2]
+
+
+def test_null_turns_are_a_conversation_without_turns(tmp_path: Path) -> None:
+    rows = [{"conversation_id": "b", "conversation": None}, row(2)]
+    assert read(lines(tmp_path / "f.jsonl", rows))["turns"].list.len().to_list() == [0, 1]
 
 
 def test_sharegpt_speakers_become_roles(tmp_path: Path) -> None:
