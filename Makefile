@@ -58,8 +58,8 @@ fix: build ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: build ## execute the notebooks in place and the Rust documentation
-	$(BIN)/python -m nbclient.cli --inplace notebooks/*.ipynb
+docs: build ## write docs/cli.md anew, and the Rust documentation
+	$(BIN)/python docs/write_cli.py
 	cargo doc --no-deps --no-default-features
 
 bench: build ## the benchmarks: kernels (criterion) and the workflow

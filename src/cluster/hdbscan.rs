@@ -59,7 +59,7 @@ pub fn hdbscan_of_graph(
     params: &HdbscanParams,
     task: &Task,
 ) -> Result<Flat> {
-    super::kmeans::check_weights(weights, graph.n())?;
+    super::kmeans::check_weights(weights, graph.n(), "sample_weight")?;
     // a graph over fewer points than min_samples can't have more neighbors
     if params.min_samples > graph.k() && graph.k() + 1 < graph.n() {
         return Err(Error::invalid(format!(
@@ -69,8 +69,10 @@ pub fn hdbscan_of_graph(
         ))
         .hint(format!("build the graph with k={}", params.min_samples)));
     }
+    task.start(graph.n() as u64);
     let core = forest::core_distances(graph, params.min_samples);
     let spanning = forest::spanning_tree_of_graph(graph, &core, task)?;
+    task.advance(graph.n() as u64);
     Ok(flatten(&spanning, graph.n(), weights, params))
 }
 
@@ -84,7 +86,8 @@ pub fn hdbscan_of_vectors(
     params: &HdbscanParams,
     task: &Task,
 ) -> Result<Flat> {
-    super::kmeans::check_weights(weights, vectors.n())?;
+    super::kmeans::check_weights(weights, vectors.n(), "sample_weight")?;
+    task.plan(2 * vectors.n() as u64);
     let graph = exact::build(vectors, params.min_samples, task)?;
     let core = forest::core_distances(&graph, params.min_samples);
     drop(graph);

@@ -87,7 +87,7 @@ pub fn kmeans(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &KMeansPara
         return Err(Error::invalid(format!("n_clusters must be <= the number of rows: {k} > {n}"))
             .hint(format!("use n_clusters={} or fewer", n.min((n as f64 / 2.0).sqrt().ceil() as usize).max(1))));
     }
-    check_weights(weights, n)?;
+    check_weights(weights, n, "sample_weight")?;
     if let Init::Centroids(start) = &params.init {
         if start.len() != k * dim {
             return Err(Error::invalid(format!(
@@ -137,13 +137,14 @@ pub fn assign(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Resu
     ))
 }
 
-pub(crate) fn check_weights(weights: Option<&[f32]>, n: usize) -> Result<()> {
+/// `name` is the parameter's, for errors.
+pub(crate) fn check_weights(weights: Option<&[f32]>, n: usize, name: &str) -> Result<()> {
     let Some(weights) = weights else { return Ok(()) };
     if weights.len() != n {
-        return Err(Error::invalid(format!("sample_weight must have one value per row: {} != {n}", weights.len())));
+        return Err(Error::invalid(format!("{name} must have one value per row: {} != {n}", weights.len())));
     }
     if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
-        return Err(Error::invalid(format!("sample_weight must be finite and > 0: row {row} has {}", weights[row])));
+        return Err(Error::invalid(format!("{name} must be finite and > 0: row {row} has {}", weights[row])));
     }
     Ok(())
 }

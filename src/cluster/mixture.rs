@@ -1,8 +1,7 @@
 //! Gaussian mixtures, DBSCAN and OPTICS through `linfa-clustering`, for low-dimensional data (a layout or PCA of the
 //! vectors). The only file that sees linfa and the older ndarray it is built on.
 //!
-//! linfa cannot be interrupted: the work runs on a thread of its own that owns a copy of the data, and a cancelled
-//! caller leaves it behind to finish by itself.
+//! linfa cannot be interrupted: a cancelled caller leaves it behind to finish by itself.
 
 use linfa::prelude::*;
 use linfa_clustering::{Dbscan, GaussianMixtureModel, Optics};
@@ -16,7 +15,7 @@ use rayon::prelude::*;
 
 use super::NOISE;
 use crate::error::{Error, Result};
-use crate::task::Task;
+use crate::task::{Task, leave_behind_when_cancelled};
 use crate::vectors::Vectors;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +76,7 @@ pub fn gaussian_mixture(
         )));
     }
     let data = to_f64(vectors)?;
-    let mixture = leave_behind_when_cancelled(task, move || {
+    let mixture = leave_behind_when_cancelled(task, "linfa-clustering", move || {
         let dataset = DatasetBase::from(data);
         let rng = Xoshiro256Plus::seed_from_u64(params.random_state);
         let model = GaussianMixtureModel::params_with_rng(params.n_components, rng)
@@ -154,7 +153,7 @@ impl GaussianMixture {
 pub fn dbscan(vectors: Vectors<'_>, eps: f64, min_samples: usize, task: &Task) -> Result<Vec<i32>> {
     check_dbscan(eps, min_samples)?;
     let data = to_f64(vectors)?;
-    leave_behind_when_cancelled(task, move || dbscan_labels(&data, eps, min_samples))
+    leave_behind_when_cancelled(task, "linfa-clustering", move || dbscan_labels(&data, eps, min_samples))
 }
 
 fn dbscan_labels(data: &Array2<f64>, eps: f64, min_samples: usize) -> Result<Vec<i32>> {
@@ -193,29 +192,55 @@ pub fn optics(
     check_optics(min_samples, max_eps, eps)?;
     let n = vectors.n();
     let data = to_f64(vectors)?;
-    leave_behind_when_cancelled(task, move || {
+    leave_behind_when_cancelled(task, "linfa-clustering", move || {
         let analysis = Optics::params_with(min_samples, L2Dist, CommonNearestNeighbour::KdTree)
             .tolerance(max_eps)
             .transform(data.view())
             .map_err(|error| Error::invalid(format!("OPTICS refused its parameters: {error}")))?;
         let mut reachability = vec![f32::INFINITY; n];
+        let mut core = vec![f64::INFINITY; n];
         let mut ordering = Vec::with_capacity(n);
         for sample in analysis.iter() {
             ordering.push(sample.index() as u32);
             reachability[sample.index()] = sample.reachability_distance().map_or(f32::INFINITY, |d| d as f32);
+            core[sample.index()] = sample.core_distance().unwrap_or(f64::INFINITY);
         }
-        // linfa gives the first point of a component its own core distance: by definition it is reached from nowhere
         let component = if max_eps.is_finite() { dbscan_labels(&data, max_eps, min_samples)? } else { vec![0; n] };
-        let mut seen = std::collections::HashSet::new();
-        for point in &ordering {
-            if seen.insert(component[*point as usize]) {
-                reachability[*point as usize] = f32::INFINITY;
-            }
-        }
+        start_first(&mut ordering, &mut reachability, &core, &component, &data);
         let eps = eps.unwrap_or_else(|| if max_eps.is_finite() { max_eps } else { high_percentile(&reachability) });
         let labels = dbscan_labels(&data, eps, min_samples)?;
         Ok(OpticsResult { labels, ordering, reachability, eps })
     })
+}
+
+/// linfa expands the first core point of a component at once but lists it later, with its own core distance: put first,
+/// and reached from nowhere, as the definition has it (Ankerst et al. 1999, figure 5).
+fn start_first(ordering: &mut Vec<u32>, reachability: &mut [f32], core: &[f64], component: &[i32], data: &Array2<f64>) {
+    let is_core = |point: usize| core[point].is_finite();
+    let mut starts: std::collections::BTreeMap<i32, usize> = std::collections::BTreeMap::new();
+    for point in (0..component.len()).filter(|point| is_core(*point)) {
+        starts.entry(component[point]).or_insert(point);
+    }
+    let distance =
+        |a: usize, b: usize| data.row(a).iter().zip(data.row(b)).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
+    for (label, start) in starts {
+        let in_component = |point: u32| is_core(point as usize) && component[point as usize] == label;
+        let Some(mut first) = ordering.iter().position(|point| in_component(*point)) else { continue };
+        // border points may have been listed before the first core point: those that the start itself reached
+        while first > 0 {
+            let before = ordering[first - 1] as usize;
+            let from_start = distance(before, start).max(core[start]);
+            if is_core(before) || (reachability[before] as f64 - from_start).abs() > 1e-6 * from_start {
+                break;
+            }
+            first -= 1;
+        }
+        if let Some(listed) = ordering.iter().position(|point| *point as usize == start) {
+            ordering.remove(listed);
+            ordering.insert(first, start as u32);
+        }
+        reachability[start] = f32::INFINITY;
+    }
 }
 
 /// # Errors
@@ -258,29 +283,6 @@ fn to_f64(vectors: Vectors<'_>) -> Result<Array2<f64>> {
     let values = vectors.data().iter().map(|value| *value as f64).collect();
     Array2::from_shape_vec((vectors.n(), vectors.dim()), values)
         .map_err(|error| Error::Internal { message: error.to_string() })
-}
-
-fn leave_behind_when_cancelled<T: Send + 'static>(
-    task: &Task,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    task.check()?;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();
-    let pool = pool.map_err(|error| Error::Internal { message: error.to_string() })?;
-    std::thread::spawn(move || {
-        // the receiver is gone when the caller was cancelled: nobody is left to tell
-        let _ = sender.send(pool.install(work));
-    });
-    loop {
-        match receiver.recv_timeout(std::time::Duration::from_millis(50)) {
-            Ok(result) => return result,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => task.check()?,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::Internal { message: "linfa-clustering panicked".into() });
-            }
-        }
-    }
 }
 
 #[cfg(test)]

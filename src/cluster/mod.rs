@@ -8,3 +8,6 @@ pub mod tree;
 
 /// The label of a point that belongs to no cluster.
 pub const NOISE: i32 = -1;
+
+/// Most clusters a caller may ask about: more is a mistake, and memory for each is taken before the first is filled.
+pub const MAX_CLUSTERS: usize = 1 << 24;

@@ -267,7 +267,9 @@ fn label(tree: &CondensedTree, chosen: &[bool], parent: &[usize], epsilon: f64, 
         let level = leaves_at[point].min(densest[cluster]);
         probabilities[point] = if densest[cluster] > 0.0 { (level / densest[cluster]) as f32 } else { 1.0 };
     }
-    Flat { labels, probabilities, n_clusters: n_clusters as usize }
+    // the root alone may lose every point to epsilon
+    let n_clusters = labels.iter().max().map_or(0, |label| (label + 1) as usize);
+    Flat { labels, probabilities, n_clusters }
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ pub fn read_folder(folder: &Path, settings: &Settings) -> Result<ModelConfig> {
 }
 
 impl ModelConfig {
-    /// "<first 16 hex digits of the hash of weights and tokenizer>-<pooling>-<max_length>[-raw]".
+    /// "<first 16 hex digits of the hash of weights, tokenizer and config.json>-<pooling>-<max_length>[-raw]".
     ///
     /// The name says which vectors may be mixed: equal names, equal vectors (up to rounding).
     pub fn id(&self) -> Result<String> {
@@ -121,6 +121,7 @@ impl ModelConfig {
         for path in [self.weights.path(), &self.tokenizer] {
             hash_file(path, &mut hash)?;
         }
+        hash.update(self.architecture.to_string().as_bytes());
         let digest = format!("{:032x}", hash.digest128());
         let raw = if self.normalize { "" } else { "-raw" };
         Ok(format!("{}-{}-{}{raw}", &digest[..16], self.pooling.name(), self.max_length))

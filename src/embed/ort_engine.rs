@@ -19,6 +19,8 @@ use crate::task::Task;
 
 /// Texts tokenised and sorted at once: bounds memory, and keeps the batches even.
 const CHUNK_TEXTS: usize = 16_384;
+/// Each session holds its own copy of the weights (about 100 MB for MiniLM); more threads than this share sessions.
+const MAX_SESSIONS: usize = 8;
 /// Stands for minus infinity in the attention of padding; finite, so that no NaN can come of it.
 const MASKED: f32 = -1e9;
 
@@ -41,13 +43,14 @@ impl OrtEmbedder {
         let config = read_folder(folder, settings)?;
         let tokenizer = tokens::load(&config.tokenizer, config.max_length)?;
         let environment = environment(runtime)?;
-        let n_threads = n_threads.max(1);
-        let mut sessions = Vec::with_capacity(n_threads);
+        let n_sessions = n_threads.clamp(1, MAX_SESSIONS);
+        let options = || options(&environment, n_threads.max(1).div_ceil(n_sessions));
+        let mut sessions = Vec::with_capacity(n_sessions);
         let native_graph = match &config.weights {
             Weights::Onnx(path) => {
-                for _ in 0..n_threads {
+                for _ in 0..n_sessions {
                     sessions.push(
-                        options(&environment)?
+                        options()?
                             .commit_from_file(path)
                             .map_err(|error| Error::model(format!("{} cannot be loaded: {error}", path.display())))?,
                     );
@@ -58,8 +61,8 @@ impl OrtEmbedder {
                 let bytes = std::fs::read(path)
                     .map_err(|error| Error::model(format!("cannot read {}: {error}", path.display())))?;
                 let weights = bert::parse(&bytes)?;
-                for _ in 0..n_threads {
-                    sessions.push(bert::build(&weights, &config.architecture, &options(&environment)?)?);
+                for _ in 0..n_sessions {
+                    sessions.push(bert::build(&weights, &config.architecture, &options()?)?);
                 }
                 true
             }
@@ -275,10 +278,10 @@ fn environment(runtime: &Path) -> Result<Environment> {
     Ok(environment)
 }
 
-/// One thread per session: workers run batches side by side, which scales better than threads inside a batch.
-fn options(environment: &Environment) -> Result<SessionBuilder> {
+/// Few threads per session: workers run batches side by side, which scales better than threads inside a batch.
+fn options(environment: &Environment, n_threads: usize) -> Result<SessionBuilder> {
     let builder = Session::builder(environment).map_err(bert::engine)?;
-    let builder = builder.with_intra_threads(1).map_err(bert::engine)?;
+    let builder = builder.with_intra_threads(n_threads).map_err(bert::engine)?;
     builder.with_inter_threads(1).map_err(bert::engine)
 }
 

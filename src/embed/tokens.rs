@@ -67,11 +67,15 @@ fn encode_one(tokenizer: &Tokenizer, text: &str, max_length: usize) -> Result<Ve
     let mut n_chars = max_length * CHARS_PER_TOKEN;
     loop {
         let cut = text.char_indices().nth(n_chars).map(|(end, _)| &text[..end]);
+        // a word that is cut in two has other tokens than the whole one: cut between words where there are any
+        let between = cut.and_then(|cut| cut.rfind(char::is_whitespace)).map(|end| &text[..end]);
+        let cut = between.or(cut);
         let encoding = tokenizer
             .encode_fast(cut.unwrap_or(text), true)
             .map_err(|error| Error::model(format!("the tokenizer failed: {error}")))?;
-        // what was cut off can't matter once the tokens themselves were cut
-        if cut.is_none() || !encoding.get_overflowing().is_empty() {
+        // what was cut off can't matter once the tokens themselves were cut; inside a word, well before its end
+        let enough = if between.is_some() { 1 } else { 2 };
+        if cut.is_none() || encoding.get_overflowing().len() >= enough {
             return Ok(encoding.get_ids().to_vec());
         }
         n_chars *= 8;

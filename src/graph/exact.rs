@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::KnnGraph;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Nearest};
+use crate::kernels::{self, Nearest, Points};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
@@ -21,34 +21,26 @@ pub fn build(vectors: Vectors<'_>, k: usize, task: &Task) -> Result<KnnGraph> {
     if k == 0 {
         return Err(Error::invalid("k must be at least 1: got 0"));
     }
-    let (n, dim) = (vectors.n(), vectors.dim());
+    let n = vectors.n();
     let k = k.min(n.saturating_sub(1)).max(1);
     let isa = kernels::isa();
     let squared_norms = vectors.squared_norms();
+    let points = Points { rows: vectors.data(), squared_norms: &squared_norms, dim: vectors.dim(), pass: None };
     let (mut indices, mut distances) = (vec![0u32; n * k], vec![0f32; n * k]);
     task.start(n as u64);
     indices.par_chunks_mut(BLOCK_ROWS * k).zip(distances.par_chunks_mut(BLOCK_ROWS * k)).enumerate().try_for_each(
         |(block, (indices, distances))| {
             task.check()?;
             let start = block * BLOCK_ROWS;
-            let rows = indices.len() / k;
-            let mut found = vec![Nearest { id: super::MISSING, squared_distance: f64::INFINITY }; rows * k];
-            kernels::nearest_rows(
-                isa,
-                vectors.rows(start, start + rows),
-                vectors.data(),
-                &squared_norms,
-                dim,
-                k,
-                |i| Some((start + i) as u32),
-                None,
-                &mut found,
-            );
+            let n_rows = indices.len() / k;
+            let mut found = vec![Nearest { id: super::MISSING, squared_distance: f64::INFINITY }; n_rows * k];
+            let rows = vectors.rows(start, start + n_rows);
+            kernels::nearest_rows(isa, rows, points, k, |i| Some((start + i) as u32), &mut found);
             for ((nearest, id), distance) in found.iter().zip(indices).zip(distances) {
                 *id = nearest.id;
                 *distance = nearest.squared_distance.sqrt() as f32;
             }
-            task.advance(rows as u64);
+            task.advance(n_rows as u64);
             Ok(())
         },
     )?;

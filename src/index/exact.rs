@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Found, Index, check};
 use crate::error::Result;
-use crate::kernels::{self, Nearest};
+use crate::kernels::{self, Nearest, Points};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
@@ -42,6 +42,7 @@ impl Index for Exact {
         let mut found = Found::empty(queries.n(), k);
         task.start(queries.n() as u64);
         let isa = kernels::isa();
+        let points = Points { rows: &self.data, squared_norms: &self.squared_norms, dim: self.dim, pass };
         found
             .ids
             .par_chunks_mut(BLOCK_ROWS * k)
@@ -52,17 +53,7 @@ impl Index for Exact {
                 let (start, rows) = (block * BLOCK_ROWS, ids.len() / k);
                 let mut nearest = vec![Nearest { id: 0, squared_distance: 0.0 }; rows * k];
                 let queries = queries.rows(start, start + rows);
-                kernels::nearest_rows(
-                    isa,
-                    queries,
-                    &self.data,
-                    &self.squared_norms,
-                    self.dim,
-                    k,
-                    |_| None,
-                    pass,
-                    &mut nearest,
-                );
+                kernels::nearest_rows(isa, queries, points, k, |_| None, &mut nearest);
                 for ((nearest, id), distance) in nearest.iter().zip(ids).zip(distances) {
                     *id = nearest.id;
                     *distance = nearest.squared_distance.sqrt() as f32;

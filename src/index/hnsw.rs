@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{Found, Index, check};
 use crate::error::{Error, Result};
 use crate::kernels::squared_distance;
-use crate::task::Task;
+use crate::task::{Task, leave_behind_when_cancelled};
 use crate::vectors::Vectors;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -43,15 +43,16 @@ impl Hnsw {
                 return Err(Error::invalid(format!("{name} must be at least 1: got 0")));
             }
         }
-        task.check()?;
         let rows: Vec<Row> = vectors.data().chunks_exact(vectors.dim()).map(|row| Row(row.into())).collect();
-        let ids = (0..vectors.n() as u32).collect();
-        let map = Builder::default()
-            .ef_construction(params.ef_construction)
-            .ef_search(params.ef_search)
-            .seed(params.random_state)
-            .build(rows.clone(), ids);
-        Ok(Self { map, rows, dim: vectors.dim(), ef_search: params.ef_search })
+        let (points, params) = (rows.clone(), params.clone());
+        let ef_search = params.ef_search;
+        // the rows are shared, not copied: both lists hold pointers
+        let map = leave_behind_when_cancelled(task, "instant-distance", move || {
+            let ids = (0..points.len() as u32).collect();
+            let builder = Builder::default().ef_construction(params.ef_construction).ef_search(params.ef_search);
+            Ok(builder.seed(params.random_state).build(points, ids))
+        })?;
+        Ok(Self { map, rows, dim: vectors.dim(), ef_search })
     }
 
     fn walk(&self, query: &Row, k: usize, pass: Option<&[bool]>, ids: &mut [u32], distances: &mut [f32]) {

@@ -12,6 +12,9 @@ use crate::graph::MISSING;
 use crate::task::Task;
 use crate::vectors::Vectors;
 
+/// More results than rows are padded up to this many, so that one k fits indexes of any size.
+const MAX_PADDED: usize = 10_000;
+
 /// `m x k` ids and Euclidean distances, ascending; the rest of a short row is `MISSING` and infinite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
@@ -51,6 +54,10 @@ fn check(index: &dyn Index, queries: Vectors<'_>, k: usize, pass: Option<&[bool]
     }
     if k == 0 {
         return Err(Error::invalid("k must be at least 1: got 0"));
+    }
+    let most = index.n().max(MAX_PADDED);
+    if k > most {
+        return Err(Error::invalid(format!("k must be at most {most}: got {k}")));
     }
     if let Some(pass) = pass
         && pass.len() != index.n()

@@ -63,6 +63,9 @@ pub fn trustworthiness(
             n as f64 / 2.0
         )));
     }
+    if sample == 0 {
+        return Err(Error::invalid("sample must be at least 1: got 0"));
+    }
     let mut points: Vec<usize> = (0..n).collect();
     if sample < n {
         let mut rng = Rng::new(seed, 0);

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::cluster::MAX_CLUSTERS;
 use crate::error::{Error, Result};
 use crate::graph::MISSING;
 use crate::kernels::{dot, squared_norm};
@@ -44,7 +45,7 @@ pub fn diverse(
     if !(0.0..=1.0).contains(&diversity) {
         return Err(Error::invalid(format!("diversity must be between 0 and 1: got {diversity}")));
     }
-    crate::cluster::kmeans::check_weights(weights, vectors.n())?;
+    crate::cluster::kmeans::check_weights(weights, vectors.n(), "weights")?;
     let members = members(labels, n_clusters, vectors.n())?;
     task.start(n_clusters as u64);
     members
@@ -62,6 +63,9 @@ pub fn diverse(
 fn members(labels: &[i32], n_clusters: usize, n: usize) -> Result<Vec<Vec<u32>>> {
     if labels.len() != n {
         return Err(Error::invalid(format!("labels must have one value per row: {} != {n}", labels.len())));
+    }
+    if n_clusters > MAX_CLUSTERS {
+        return Err(Error::invalid(format!("n_clusters must be at most {MAX_CLUSTERS}: got {n_clusters}")));
     }
     let mut members = vec![Vec::new(); n_clusters];
     for (row, label) in labels.iter().enumerate() {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
 
-pub use shortlist::{Nearest, nearest_centroid, nearest_rows};
+pub use shortlist::{Nearest, Points, nearest_centroid, nearest_rows};
 
 /// Which implementation of [`dots`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Nearest centroid and nearest rows of a block of rows: a product in f32 makes the shortlist, exact f64 distances
 //! settle it. No n x k matrix is ever held: only one tile.
 
-use super::{Isa, dots, squared_distance};
+use super::{Isa, dots, squared_distance, squared_norm};
 
 /// Columns of one tile: 512 f32 rows of 384 are 0.75 MB, inside a 1-2 MB L2 with the row block.
 const TILE_COLUMNS: usize = 512;
@@ -58,7 +58,7 @@ pub fn nearest_centroid(
     }
     for ((row, score_row), nearest) in rows.chunks_exact(dim).zip(scores.chunks_exact(k)).zip(out) {
         let best = score_row.iter().fold(f32::INFINITY, |a, b| a.min(*b));
-        let limit = best + tolerance(dim, super::squared_norm(row).sqrt() as f32, largest_norm);
+        let limit = best + tolerance(dim, squared_norm(row).sqrt() as f32, largest_norm);
         *nearest = Nearest::NONE;
         for (id, _) in score_row.iter().enumerate().filter(|(_, score)| **score <= limit) {
             let squared_distance = squared_distance(row, &centroids[id * dim..(id + 1) * dim]);
@@ -70,30 +70,36 @@ pub fn nearest_centroid(
     }
 }
 
+/// Points that are searched: `n x dim` rows, their squared norms, and which of them may be found.
+#[derive(Clone, Copy)]
+pub struct Points<'a> {
+    pub rows: &'a [f32],
+    pub squared_norms: &'a [f32],
+    pub dim: usize,
+    pub pass: Option<&'a [bool]>,
+}
+
 /// The `k` nearest of `points` for each row of `rows`, ascending by distance, then id.
 ///
-/// `skip(i)` is the id row `i` must not find (itself); `pass(id)` filters before ranking. Writes `k` entries per row
-/// into `out`; where fewer pass, the rest has id `u32::MAX` and infinite distance.
-#[allow(clippy::too_many_arguments)]
+/// `skip(i)` is the id row `i` must not find (itself). Writes `k` entries per row into `out`; where fewer pass, the
+/// rest has id `u32::MAX` and infinite distance.
 pub fn nearest_rows(
     isa: Isa,
     rows: &[f32],
-    points: &[f32],
-    squared_norms: &[f32],
-    dim: usize,
+    points: Points<'_>,
     k: usize,
     skip: impl Fn(usize) -> Option<u32>,
-    pass: Option<&[bool]>,
     out: &mut [Nearest],
 ) {
+    let Points { squared_norms, dim, pass, .. } = points;
     let (m, n) = (rows.len() / dim, squared_norms.len());
-    let keep = k + SLACK;
+    let keep = k.min(n) + SLACK;
     let mut shortlists: Vec<Shortlist> = (0..m).map(|_| Shortlist::new(keep)).collect();
     let mut tile = vec![0f32; m * TILE_COLUMNS.min(n)];
     for start in (0..n).step_by(TILE_COLUMNS) {
         let end = (start + TILE_COLUMNS).min(n);
         let width = end - start;
-        dots(isa, rows, &points[start * dim..end * dim], dim, &mut tile[..m * width]);
+        dots(isa, rows, &points.rows[start * dim..end * dim], dim, &mut tile[..m * width]);
         for (i, (tile_row, shortlist)) in tile.chunks_exact(width).zip(&mut shortlists).enumerate() {
             let skipped = skip(i);
             for (j, (dot, norm)) in tile_row.iter().zip(&squared_norms[start..end]).enumerate() {
@@ -108,20 +114,38 @@ pub fn nearest_rows(
             }
         }
     }
-    for ((row, shortlist), found) in rows.chunks_exact(dim).zip(&shortlists).zip(out.chunks_exact_mut(k)) {
-        let mut exact: Vec<Nearest> = shortlist
-            .entries
-            .iter()
-            .map(|&(_, id)| Nearest {
-                id,
-                squared_distance: squared_distance(row, &points[id as usize * dim..(id as usize + 1) * dim]),
-            })
-            .collect();
-        exact.sort_by(|a, b| a.squared_distance.total_cmp(&b.squared_distance).then(a.id.cmp(&b.id)));
-        found.fill(Nearest::NONE);
-        for (slot, nearest) in found.iter_mut().zip(exact) {
-            *slot = nearest;
-        }
+    let largest_norm = squared_norms.iter().fold(0f32, |a, b| a.max(*b)).sqrt();
+    for (i, ((row, shortlist), found)) in
+        rows.chunks_exact(dim).zip(&mut shortlists).zip(out.chunks_exact_mut(k)).enumerate()
+    {
+        let exact = |id: u32| Nearest {
+            id,
+            squared_distance: squared_distance(row, &points.rows[id as usize * dim..(id as usize + 1) * dim]),
+        };
+        let nearest = if shortlist.holds_the_nearest(k, dim, squared_norm(row).sqrt() as f32, largest_norm) {
+            shortlist.entries.iter().map(|&(_, id)| exact(id)).collect()
+        } else {
+            // so many rows are nearly as near that f32 can't tell: all are measured, the shortlist was for nothing
+            let skipped = skip(i);
+            let passes = |id: &u32| Some(*id) != skipped && pass.is_none_or(|pass| pass[*id as usize]);
+            (0..n as u32).filter(passes).map(exact).collect()
+        };
+        fill(found, nearest);
+    }
+}
+
+/// The first of `nearest` in order, and nothing where there are too few.
+fn fill(found: &mut [Nearest], mut nearest: Vec<Nearest>) {
+    let by_distance =
+        |a: &Nearest, b: &Nearest| a.squared_distance.total_cmp(&b.squared_distance).then(a.id.cmp(&b.id));
+    if nearest.len() > found.len() {
+        nearest.select_nth_unstable_by(found.len() - 1, by_distance);
+        nearest.truncate(found.len());
+    }
+    nearest.sort_unstable_by(by_distance);
+    found.fill(Nearest::NONE);
+    for (slot, nearest) in found.iter_mut().zip(nearest) {
+        *slot = nearest;
     }
 }
 
@@ -136,6 +160,25 @@ struct Shortlist {
 impl Shortlist {
     fn new(keep: usize) -> Self {
         Self { keep, worst: f32::INFINITY, entries: Vec::with_capacity(keep) }
+    }
+
+    /// Whether no row outside the list can be among the `k` nearest, whatever the rounding of the scores: either the
+    /// list is not full, or its worst entry is farther than the k-th by more than the rounding.
+    ///
+    /// The bound grows with the root of `dim`, not with `dim`: rounding errors of a sum of many terms cancel (Higham,
+    /// section 2.8); eight times the expected error leaves room.
+    fn holds_the_nearest(&self, k: usize, dim: usize, norm_a: f32, norm_b: f32) -> bool {
+        let size = norm_a * norm_b + norm_b * norm_b;
+        if !size.is_finite() {
+            return false;
+        }
+        if self.entries.len() < self.keep {
+            return true;
+        }
+        let mut scores: Vec<f32> = self.entries.iter().map(|(score, _)| *score).collect();
+        scores.sort_unstable_by(f32::total_cmp);
+        let rounding = 8.0 * (dim as f32).sqrt() * f32::EPSILON * size;
+        self.worst - scores[k.min(scores.len()) - 1] > rounding
     }
 
     fn push(&mut self, score: f32, id: u32) {
@@ -222,7 +265,9 @@ mod tests {
             let (rows, points) = (matrix(m, dim, seed), matrix(n, dim, seed + 1));
             for isa in [Isa::Scalar, Isa::Native] {
                 let mut got = vec![Nearest::NONE; m * k];
-                nearest_rows(isa, &rows, &points, &norms(&points, dim), dim, k, |i| Some(i as u32), None, &mut got);
+                let norms = norms(&points, dim);
+                let all = Points { rows: &points, squared_norms: &norms, dim, pass: None };
+                nearest_rows(isa, &rows, all, k, |i| Some(i as u32), &mut got);
                 for (i, (row, got)) in rows.chunks_exact(dim).zip(got.chunks_exact(k)).enumerate() {
                     let want = brute_force(row, &points, dim, Some(i as u32));
                     for (position, got) in got.iter().enumerate() {
@@ -237,11 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_float32_cannot_tell_apart_are_measured() {
+        let points: Vec<f32> = (0..400u32).map(|i| 100.0 + (i * 37 % 400) as f32 * 3e-5).collect();
+        let norms = norms(&points, 1);
+        let all = Points { rows: &points, squared_norms: &norms, dim: 1, pass: None };
+        let mut got = vec![Nearest::NONE; 400 * 3];
+        nearest_rows(Isa::Native, &points, all, 3, |i| Some(i as u32), &mut got);
+        for (i, got) in got.chunks_exact(3).enumerate() {
+            assert_eq!(got, &brute_force(&points[i..=i], &points, 1, Some(i as u32))[..3]);
+        }
+    }
+
+    #[test]
     fn a_filter_is_applied_before_ranking() {
         let points = [0.0f32, 1.0, 2.0, 3.0];
         let mut got = [Nearest::NONE; 2];
         let pass = [false, false, true, true];
-        nearest_rows(Isa::Native, &[0.1], &points, &norms(&points, 1), 1, 2, |_| None, Some(&pass), &mut got);
+        let norms = norms(&points, 1);
+        let some = Points { rows: &points, squared_norms: &norms, dim: 1, pass: Some(&pass) };
+        nearest_rows(Isa::Native, &[0.1], some, 2, |_| None, &mut got);
         assert_eq!(got.map(|nearest| nearest.id), [2, 3]);
     }
 }

@@ -1,12 +1,11 @@
 //! PCA: the directions of largest variance of the rows (Pearson 1901), from the eigenvectors of the covariance.
 
-use linfa_linalg::eigh::{EigSort, Eigh};
-use ndarray016::Array2;
+use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::task::Task;
+use crate::task::{Task, leave_behind_when_cancelled};
 use crate::vectors::Vectors;
 
 /// Rows of one block of the covariance; blocks are added in order.
@@ -67,21 +66,24 @@ pub fn pca(vectors: Vectors<'_>, n_components: usize, task: &Task) -> Result<Pca
     }
     let scale = 1.0 / (n.max(2) - 1) as f64;
     let symmetric =
-        Array2::from_shape_fn((dim, dim), |(i, j)| 0.5 * scale * (covariance[i * dim + j] + covariance[j * dim + i]));
-    let (values, directions) = symmetric
-        .eigh()
-        .map_err(|error| Error::Internal { message: format!("eigenvectors of the covariance: {error}") })?
-        .sort_eig_desc();
+        DMatrix::from_fn(dim, dim, |i, j| 0.5 * scale * (covariance[i * dim + j] + covariance[j * dim + i]));
+    if symmetric.iter().any(|value| !value.is_finite()) {
+        return Err(Error::invalid("the squares of the values are beyond float32: scale the data down"));
+    }
+    let eigen = leave_behind_when_cancelled(task, "nalgebra", move || Ok(symmetric.symmetric_eigen()))?;
+    let mut order: Vec<usize> = (0..dim).collect();
+    order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]).then(a.cmp(b)));
+    order.truncate(n_components);
     let mut components = Vec::with_capacity(n_components * dim);
-    for component in 0..n_components {
-        let direction = directions.column(component);
+    for column in &order {
+        let direction = eigen.eigenvectors.column(*column);
         // the sign of an eigenvector is arbitrary: fixed here, so that results can be compared
         let largest = direction.iter().fold(0f64, |a, b| if b.abs() > a.abs() { *b } else { a });
         components.extend(direction.iter().map(|value| (value * largest.signum()) as f32));
     }
     Ok(Pca {
         components,
-        explained_variance: values.iter().take(n_components).map(|value| value.max(0.0) as f32).collect(),
+        explained_variance: order.iter().map(|column| eigen.eigenvalues[*column].max(0.0) as f32).collect(),
         mean: mean.iter().map(|value| *value as f32).collect(),
         dim,
     })

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::graph::KnnGraph;
 use crate::random::Rng;
 use crate::task::Task;
-use crate::vectors::Vectors;
 
 /// Points of one block of work.
 const BLOCK: usize = 512;
@@ -21,12 +20,19 @@ const CLIP: f32 = 4.0;
 /// Side of the start (McInnes' implementation scales the spectral start to it).
 const START_EXTENT: f32 = 10.0;
 
+/// Most dimensions of a layout: it is there to have fewer than the data.
+const MAX_COMPONENTS: usize = 1_024;
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Init {
     Spectral,
     Random,
-    /// `n x n_components`, row-major.
-    Positions(Vec<f32>),
+    /// `n x dims`, row-major; must fit the data and `n_components`.
+    Positions {
+        values: Vec<f32>,
+        n: usize,
+        dims: usize,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +62,10 @@ impl UmapParams {
         init: Init,
         random_state: u64,
     ) -> Result<Self> {
-        if n_components == 0 {
-            return Err(Error::invalid("n_components must be at least 1: got 0"));
+        if n_components == 0 || n_components > MAX_COMPONENTS {
+            return Err(Error::invalid(format!(
+                "n_components must be between 1 and {MAX_COMPONENTS}: got {n_components}"
+            )));
         }
         if !(spread.is_finite() && spread > 0.0) {
             return Err(Error::invalid(format!("spread must be a finite number > 0: got {spread}")));
@@ -78,15 +86,14 @@ impl UmapParams {
 /// `InvalidInput` when the start has the wrong shape; `Cancelled`.
 pub fn umap(graph: &KnnGraph, params: &UmapParams, task: &Task) -> Result<Vec<f32>> {
     let (n, dims) = (graph.n(), params.n_components);
-    if let Init::Positions(start) = &params.init {
-        if start.len() != n * dims {
-            return Err(Error::invalid(format!("init must have shape ({n}, {dims}): got {} values", start.len())));
-        }
-        Vectors::new(start, n, dims)?;
+    if let Init::Positions { n: rows, dims: columns, .. } = &params.init
+        && (*rows, *columns) != (n, dims)
+    {
+        return Err(Error::invalid(format!("init must have shape ({n}, {dims}): got ({rows}, {columns})")));
     }
     let weighted = fuzzy_graph(graph);
     let start = match &params.init {
-        Init::Positions(start) => start.clone(),
+        Init::Positions { values, .. } => values.clone(),
         Init::Random => random_start(n, dims, params.random_state),
         Init::Spectral => spectral_start(&weighted, dims, params.random_state, task)?,
     };
@@ -356,6 +363,7 @@ fn spectral_start(graph: &WeightedGraph, dims: usize, seed: u64, task: &Task) ->
 mod tests {
     use super::*;
     use crate::graph::exact;
+    use crate::vectors::Vectors;
 
     fn params(epochs: usize) -> UmapParams {
         UmapParams::new(2, 0.1, 1.0, Some(epochs), 1.0, 5, Init::Spectral, 0).unwrap()

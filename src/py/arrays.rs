@@ -1,9 +1,11 @@
 //! The only place where memory crosses between Python and Rust: matrices, labels, weights and texts in; arrays out.
 //! A contiguous float32 matrix is read where it lies (numpy, Arrow or DLPack); anything else is converted once.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, Float32Type};
+use arrow::datatypes::{DataType, Field, Float32Type};
 use numpy::{
     Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
     PyUntypedArrayMethods,
@@ -11,23 +13,30 @@ use numpy::{
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use pyo3_arrow::PyChunkedArray;
+use pyo3_arrow::input::AnyArray;
 
 use super::boundary;
 use crate::error::Error;
 use crate::vectors::Vectors;
 
 /// A matrix that was handed in; keeps its memory alive while a kernel reads it.
-pub enum Matrix<'py> {
+pub struct Matrix<'py> {
+    /// The parameter, for errors.
+    name: &'static str,
+    memory: Memory<'py>,
+}
+
+enum Memory<'py> {
     Numpy(PyReadonlyArray2<'py, f32>),
     Arrow { values: ArrayRef, n: usize, dim: usize },
 }
 
 impl<'py> Matrix<'py> {
-    /// `name` is the parameter, for errors.
-    pub fn from_python(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
-        if let Some(matrix) = Self::from_arrow(object, name)? {
-            return Ok(matrix);
+    pub fn from_python(object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Self> {
+        if let Some(array) = arrow_array(object)?
+            && let Some(memory) = from_lists(&array, name)?
+        {
+            return Ok(Self { name, memory });
         }
         let py = object.py();
         let numpy = py.import("numpy")?;
@@ -53,54 +62,77 @@ impl<'py> Matrix<'py> {
             ))
             .into());
         }
-        let keywords = PyDict::new(py);
-        keywords.set_item("dtype", numpy.getattr("float32")?)?;
-        // no copy when it is contiguous float32 already
-        let array = numpy.call_method("ascontiguousarray", (array,), Some(&keywords))?;
-        Ok(Self::Numpy(array.cast::<PyArray2<f32>>()?.try_readonly().map_err(borrowed)?))
-    }
-
-    fn from_arrow(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<Self>> {
-        if !(object.hasattr("__arrow_c_array__")? || object.hasattr("__arrow_c_stream__")?) {
-            return Ok(None);
-        }
-        let Ok(chunked) = object.extract::<PyChunkedArray>() else { return Ok(None) };
-        let DataType::FixedSizeList(field, dim) = chunked.data_type() else { return Ok(None) };
-        if *field.data_type() != DataType::Float32 {
-            return Ok(None);
-        }
-        let dim = *dim as usize;
-        let array = one_chunk(chunked.chunks(), chunked.data_type())?;
-        let lists = array.as_fixed_size_list();
-        if lists.null_count() > 0 || lists.values().null_count() > 0 {
-            return Err(Error::invalid(format!("{name} must not hold nulls: got {}", lists.null_count().max(1))).into());
-        }
-        let n = lists.len();
-        let values = lists.values().slice(lists.value_offset(0) as usize, n * dim);
-        Ok(Some(Self::Arrow { values, n, dim }))
+        let array = to_dtype(&array, "float32")?;
+        Ok(Self { name, memory: Memory::Numpy(array.cast::<PyArray2<f32>>()?.try_readonly().map_err(borrowed)?) })
     }
 
     /// Checks the values, in the pool: outside it rayon would start a second one.
     pub fn view(&self) -> crate::Result<Vectors<'_>> {
-        let pool = boundary::pool()?;
-        match self {
-            Self::Numpy(array) => {
-                let shape = array.shape();
+        let (data, n, dim) = match &self.memory {
+            Memory::Numpy(array) => {
                 let data = array.as_slice().map_err(|_| Error::invalid("the array is not contiguous"))?;
-                pool.install(|| Vectors::new(data, shape[0], shape[1]))
+                (data, array.shape()[0], array.shape()[1])
             }
-            Self::Arrow { values, n, dim } => {
-                let data = values.as_primitive::<Float32Type>().values();
-                pool.install(|| Vectors::new(data, *n, *dim))
+            Memory::Arrow { values, n, dim } => (&values.as_primitive::<Float32Type>().values()[..], *n, *dim),
+        };
+        boundary::pool()?.install(|| Vectors::new(data, n, dim)).map_err(|error| match error {
+            Error::InvalidInput { message, hint } => {
+                Error::InvalidInput { message: format!("{}: {message}", self.name), hint }
             }
-        }
+            other => other,
+        })
     }
 
-    /// The values and shape, unchecked: for results that are only carried.
+    /// A copy of the checked values, and the shape: for what outlives the call.
     pub fn parts(&self) -> PyResult<(Vec<f32>, usize, usize)> {
         let vectors = self.view()?;
         Ok((vectors.data().to_vec(), vectors.n(), vectors.dim()))
     }
+}
+
+/// Lists of one length as a matrix; float32 of fixed size is read where it lies, other numbers are converted.
+fn from_lists<'py>(array: &ArrayRef, name: &str) -> PyResult<Option<Memory<'py>>> {
+    let (item, dim) = match array.data_type() {
+        DataType::FixedSizeList(field, dim) => (field.data_type(), *dim),
+        DataType::List(field) | DataType::LargeList(field) => {
+            let first = match array.data_type() {
+                DataType::List(_) => {
+                    array.as_list::<i32>().offsets().windows(2).next().map(|pair| (pair[1] - pair[0]) as i64)
+                }
+                _ => array.as_list::<i64>().offsets().windows(2).next().map(|pair| pair[1] - pair[0]),
+            };
+            (field.data_type(), first.unwrap_or(0) as i32)
+        }
+        _ => return Ok(None),
+    };
+    if !item.is_numeric() {
+        return Err(Error::invalid(format!("{name} must hold real numbers: got lists of {item}")).into());
+    }
+    let wanted = DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Float32, true)), dim);
+    let array = cast(array, &wanted).map_err(|error| PyErr::from(Error::invalid(format!("{name}: {error}"))))?;
+    let lists = array.as_fixed_size_list();
+    let (n, dim) = (lists.len(), dim as usize);
+    let values = lists.values().slice(lists.value_offset(0) as usize, n * dim);
+    let nulls = lists.null_count() + values.null_count();
+    if nulls > 0 {
+        return Err(Error::invalid(format!("{name} must not hold nulls: got {nulls}")).into());
+    }
+    Ok(Some(Memory::Arrow { values, n, dim }))
+}
+
+/// Whatever speaks the Arrow PyCapsule interface as one array; None for what does not, or is a table.
+fn arrow_array(object: &Bound<'_, PyAny>) -> PyResult<Option<ArrayRef>> {
+    if !(object.hasattr("__arrow_c_array__")? || object.hasattr("__arrow_c_stream__")?) {
+        return Ok(None);
+    }
+    // one that arrow-rs can't import (a column of type null, say) is read by other means
+    let Ok(any) = object.extract::<AnyArray>() else { return Ok(None) };
+    let Ok(chunked) = any.into_chunked_array() else { return Ok(None) };
+    Ok(Some(match chunked.chunks() {
+        [] => arrow::array::new_empty_array(chunked.data_type()),
+        [one] => one.clone(),
+        many => concat(&many.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(internal)?,
+    }))
 }
 
 /// Texts that were handed in: Arrow strings of any kind without a copy of the bytes where they are 64-bit strings, or
@@ -109,9 +141,7 @@ pub struct Texts(LargeStringArray);
 
 impl Texts {
     pub fn from_python(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
-        if object.hasattr("__arrow_c_array__")? || object.hasattr("__arrow_c_stream__")? {
-            let chunked: PyChunkedArray = object.extract()?;
-            let array = one_chunk(chunked.chunks(), chunked.data_type())?;
+        if let Some(array) = arrow_array(object)? {
             if !matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
             {
                 return Err(Error::invalid(format!("{name} must hold strings: got {}", array.data_type())).into());
@@ -134,8 +164,10 @@ impl Texts {
             let text = item.cast::<PyString>().map_err(|_| {
                 PyTypeError::new_err(format!("{name} must hold str: position {} has {}", texts.len(), item.get_type()))
             })?;
-            // a lone surrogate has no UTF-8: it becomes U+FFFD
-            texts.push(Some(text.to_string_lossy().into_owned()));
+            texts.push(Some(match text.to_str() {
+                Ok(text) => text.to_owned(),
+                Err(_) => without_surrogates(text)?,
+            }));
         }
         Ok(Self(LargeStringArray::from(texts)))
     }
@@ -156,14 +188,26 @@ impl Texts {
     }
 }
 
+/// A str with lone surrogates has no UTF-8: each becomes one U+FFFD, as in JSON.
+fn without_surrogates(text: &Bound<'_, PyString>) -> PyResult<String> {
+    let bytes: Vec<u8> = text.call_method1("encode", ("utf-16-le", "surrogatepass"))?.extract()?;
+    let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    Ok(String::from_utf16_lossy(&units))
+}
+
 /// One value per row as i32 labels, from any integer array.
 pub fn labels<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<PyReadonlyArray1<'py, i32>> {
     typed(object, name, "int32", "iu")
 }
 
 /// Positive weights as f32, from any real array.
-pub fn weights<'py>(object: Option<&Bound<'py, PyAny>>) -> PyResult<Option<PyReadonlyArray1<'py, f32>>> {
-    object.map(|object| typed(object, "sample_weight", "float32", "fiu")).transpose()
+pub fn weights<'py>(object: Option<&Bound<'py, PyAny>>, name: &str) -> PyResult<Option<PyReadonlyArray1<'py, f32>>> {
+    object.map(|object| typed(object, name, "float32", "fiu")).transpose()
+}
+
+/// A count or size; negative ones are refused by name.
+pub fn count(value: i64, name: &str) -> PyResult<usize> {
+    usize::try_from(value).map_err(|_| Error::invalid(format!("{name} must not be negative: got {value}")).into())
 }
 
 /// A boolean filter.
@@ -200,10 +244,52 @@ fn typed<'py, T: Element>(
     if untyped.ndim() != 1 {
         return Err(Error::invalid(format!("{name} must be 1-D: got shape {:?}", untyped.shape())).into());
     }
+    let array = to_dtype(&array, dtype).map_err(|error| named(error, name))?;
+    array.cast::<PyArray1<T>>()?.try_readonly().map_err(borrowed)
+}
+
+/// A matrix of ids as u32 values and its shape.
+pub fn ids<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<PyReadonlyArray2<'py, u32>> {
+    let array = object.py().import("numpy")?.call_method1("asarray", (object,))?;
+    let untyped = array.cast::<PyUntypedArray>()?;
+    let kind: String = untyped.dtype().getattr("kind")?.extract()?;
+    if untyped.ndim() != 2 || !matches!(kind.as_str(), "i" | "u") {
+        let got = format!("{} of shape {:?}", untyped.dtype().str()?, untyped.shape());
+        return Err(Error::invalid(format!("{name} must be 2-D integers: got {got}")).into());
+    }
+    let array = to_dtype(&array, "uint32").map_err(|error| named(error, name))?;
+    array.cast::<PyArray2<u32>>()?.try_readonly().map_err(borrowed)
+}
+
+/// The array as contiguous `dtype`, without a copy where it is that already. Integers that do not fit are refused,
+/// not wrapped; reals beyond float32 become infinite, which `Vectors` refuses.
+fn to_dtype<'py>(array: &Bound<'py, PyAny>, dtype: &str) -> PyResult<Bound<'py, PyAny>> {
+    let py = array.py();
+    let numpy = py.import("numpy")?;
     let keywords = PyDict::new(py);
     keywords.set_item("dtype", dtype)?;
-    let array = numpy.call_method("ascontiguousarray", (array,), Some(&keywords))?;
-    array.cast::<PyArray1<T>>()?.try_readonly().map_err(borrowed)
+    let quiet = PyDict::new(py);
+    quiet.set_item("all", "ignore")?;
+    let state = numpy.call_method("errstate", (), Some(&quiet))?;
+    state.call_method0("__enter__")?;
+    let converted = numpy.call_method("ascontiguousarray", (array,), Some(&keywords));
+    state.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
+    let converted = converted?;
+    if dtype.contains("int") && !numpy.call_method1("array_equal", (&converted, array))?.extract::<bool>()? {
+        let unequal = numpy.call_method1("not_equal", (&converted, array))?;
+        let first: usize = numpy.call_method1("argmax", (unequal,))?.extract()?;
+        let value = array.call_method0("ravel")?.get_item(first)?.str()?;
+        return Err(Error::invalid(format!("values must fit {dtype}: got {value}")).into());
+    }
+    Ok(converted)
+}
+
+/// "name: message" of an error of ours.
+fn named(error: PyErr, name: &str) -> PyErr {
+    Python::attach(|py| match error.is_instance_of::<super::error::InvalidInputError>(py) {
+        true => Error::invalid(format!("{name}: {}", error.value(py))).into(),
+        false => error,
+    })
 }
 
 /// A new 1-D array; the memory moves.
@@ -231,7 +317,7 @@ pub fn borrowed_table<'py, T: Element>(
     k: usize,
     owner: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let view = numpy::ndarray::ArrayView2::from_shape((values.len() / k.max(1), k), values).map_err(internal)?;
+    let view = ndarray::ArrayView2::from_shape((values.len() / k.max(1), k), values).map_err(internal)?;
     // SAFETY: `values` lies in a frozen pyclass that never changes or moves it, and `owner` is that object: numpy
     // keeps it alive as the base of the array. The array is made read-only before anybody sees it.
     let array = unsafe { PyArray2::borrow_from_array(&view, owner) };
@@ -245,14 +331,6 @@ pub fn writable<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<numpy::
         return Err(wrong().into());
     }
     array.try_readwrite().map_err(|_| wrong().into())
-}
-
-fn one_chunk(chunks: &[ArrayRef], data_type: &DataType) -> PyResult<ArrayRef> {
-    match chunks {
-        [] => Ok(arrow::array::new_empty_array(data_type)),
-        [one] => Ok(one.clone()),
-        many => concat(&many.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(internal),
-    }
 }
 
 fn borrowed(error: numpy::BorrowError) -> PyErr {

@@ -63,7 +63,10 @@ pub fn run<T: Send>(
     match outcome {
         Some(Ok(result)) => {
             let result = result?;
-            tell(py)?;
+            // a job that ended before its bound (k-means converged) is done all the same
+            if let (Some(progress), (_, total @ 1..)) = (&progress, task.progress()) {
+                progress.call1(py, (total, total))?;
+            }
             Ok(result)
         }
         Some(Err(panic)) => Err(Error::Internal { message: panic_text(&*panic) }.into()),

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::arrays::{self, Matrix};
+use super::arrays::{self, Matrix, count};
 use super::boundary::run;
 use super::estimator::{Learned, estimator};
 use super::graph::PyKnnGraph;
@@ -41,13 +41,15 @@ impl PyKMeans {
     #[pyo3(signature = (n_clusters=8, *, init=None, n_init=1, max_iter=300, tol=1e-4, random_state=0))]
     fn new(
         py: Python<'_>,
-        n_clusters: usize,
+        n_clusters: i64,
         init: Option<Py<PyAny>>,
-        n_init: usize,
-        max_iter: usize,
+        n_init: i64,
+        max_iter: i64,
         tol: f64,
         random_state: u64,
     ) -> PyResult<Self> {
+        let n_clusters = count(n_clusters, "n_clusters")?;
+        let (n_init, max_iter) = (count(n_init, "n_init")?, count(max_iter, "max_iter")?);
         let init = match init {
             Some(init) => init,
             None => "k-means++".into_pyobject(py)?.into_any().unbind(),
@@ -81,7 +83,7 @@ impl PyKMeans {
         let this = slf.get();
         let matrix = Matrix::from_python(X, "X")?;
         let vectors = matrix.view()?;
-        let weights = arrays::weights(sample_weight)?;
+        let weights = arrays::weights(sample_weight, "sample_weight")?;
         let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
         let params = this.to_params(py)?;
         let result = run(py, progress, |task| kmeans::kmeans(vectors, weights, &params, task))?;
@@ -225,12 +227,14 @@ impl PyHdbscan {
     #[new]
     #[pyo3(signature = (*, min_cluster_size=15, min_samples=None, cluster_selection_epsilon=0.0, cluster_selection_method="eom".to_owned(), allow_single_cluster=false))]
     fn new(
-        min_cluster_size: usize,
-        min_samples: Option<usize>,
+        min_cluster_size: i64,
+        min_samples: Option<i64>,
         cluster_selection_epsilon: f64,
         cluster_selection_method: String,
         allow_single_cluster: bool,
     ) -> PyResult<Self> {
+        let min_cluster_size = count(min_cluster_size, "min_cluster_size")?;
+        let min_samples = min_samples.map(|value| count(value, "min_samples")).transpose()?;
         let this = Self {
             min_cluster_size,
             min_samples,
@@ -265,7 +269,7 @@ impl PyHdbscan {
     ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let this = slf.get();
-        let weights = arrays::weights(sample_weight)?;
+        let weights = arrays::weights(sample_weight, "sample_weight")?;
         let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
         let params = this.to_params()?;
         let flat = if let Ok(graph) = X.cast::<PyKnnGraph>() {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use arrow::array::Array;
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
 use super::arrays::{self, Texts};
@@ -95,6 +97,10 @@ impl PyOrtEmbedder {
     ) -> PyResult<u64> {
         let texts = Texts::from_python(texts, "texts")?;
         let mut out = arrays::writable(out, "out")?;
+        let (n, dim) = (texts.array().len(), self.0.dim());
+        if out.shape() != [n, dim] {
+            return Err(Error::invalid(format!("out must have shape ({n}, {dim}): got {:?}", out.shape())).into());
+        }
         let out = out.as_slice_mut()?;
         run(py, progress, |task| self.0.embed(&texts.all("texts")?, out, task))
     }

@@ -44,11 +44,9 @@ impl PyKnnGraph {
     #[staticmethod]
     fn from_arrays(indices: &Bound<'_, PyAny>, distances: &Bound<'_, PyAny>) -> PyResult<Self> {
         use numpy::{PyArrayMethods, PyUntypedArrayMethods};
-        let numpy = indices.py().import("numpy")?;
-        let ids = numpy.call_method1("ascontiguousarray", (indices, "uint32"))?;
-        let lengths = numpy.call_method1("ascontiguousarray", (distances, "float32"))?;
+        let ids = arrays::ids(indices, "indices")?;
+        let lengths = distances.py().import("numpy")?.call_method1("ascontiguousarray", (distances, "float32"))?;
         let wrong = || PyErr::from(Error::invalid("indices and distances must both be 2-D, of the same shape"));
-        let ids = ids.cast::<numpy::PyArray2<u32>>().map_err(|_| wrong())?.readonly();
         let lengths = lengths.cast::<numpy::PyArray2<f32>>().map_err(|_| wrong())?.readonly();
         if ids.shape() != lengths.shape() {
             return Err(wrong());

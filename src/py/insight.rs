@@ -30,7 +30,7 @@ pub fn medoids<'py>(
     weights: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let matrix = Matrix::from_python(X, "X")?;
-    let (labels, weights) = (arrays::labels(labels, "labels")?, arrays::weights(weights)?);
+    let (labels, weights) = (arrays::labels(labels, "labels")?, arrays::weights(weights, "weights")?);
     let (vectors, labels) = (matrix.view()?, labels.as_slice()?);
     let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
     Ok(arrays::column(py, run(py, None, |task| representatives::medoids(vectors, labels, n_clusters, weights, task))?))
@@ -64,7 +64,7 @@ pub fn diverse_representatives<'py>(
     diversity: f64,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let matrix = Matrix::from_python(X, "X")?;
-    let (labels, weights) = (arrays::labels(labels, "labels")?, arrays::weights(weights)?);
+    let (labels, weights) = (arrays::labels(labels, "labels")?, arrays::weights(weights, "weights")?);
     let (vectors, labels) = (matrix.view()?, labels.as_slice()?);
     let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
     let chosen = run(py, None, |task| {

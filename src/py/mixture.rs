@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::arrays::{self, Matrix};
+use super::arrays::{self, Matrix, count};
 use super::boundary::run;
 use super::estimator::{Learned, estimator};
 use crate::cluster::mixture::{self, GaussianMixture, GaussianMixtureParams};
@@ -29,7 +29,8 @@ pub struct PyGaussianMixture {
 impl PyGaussianMixture {
     #[new]
     #[pyo3(signature = (n_components=8, *, max_iter=100, tol=1e-3, reg_covar=1e-6, random_state=0))]
-    fn new(n_components: usize, max_iter: usize, tol: f64, reg_covar: f64, random_state: u64) -> PyResult<Self> {
+    fn new(n_components: i64, max_iter: i64, tol: f64, reg_covar: f64, random_state: u64) -> PyResult<Self> {
+        let (n_components, max_iter) = (count(n_components, "n_components")?, count(max_iter, "max_iter")?);
         let params = GaussianMixtureParams { n_components, max_iter, tol, reg_covar, random_state };
         params.check()?;
         Ok(Self { params, learned: Learned::new("GaussianMixture") })
@@ -156,7 +157,8 @@ pub struct PyDbscan {
 impl PyDbscan {
     #[new]
     #[pyo3(signature = (*, eps=0.5, min_samples=5))]
-    fn new(eps: f64, min_samples: usize) -> PyResult<Self> {
+    fn new(eps: f64, min_samples: i64) -> PyResult<Self> {
+        let min_samples = count(min_samples, "min_samples")?;
         mixture::check_dbscan(eps, min_samples)?;
         Ok(Self { eps, min_samples, learned: Learned::new("DBSCAN") })
     }
@@ -239,7 +241,8 @@ pub struct PyOptics {
 impl PyOptics {
     #[new]
     #[pyo3(signature = (*, min_samples=5, max_eps=f64::INFINITY, eps=None))]
-    fn new(min_samples: usize, max_eps: f64, eps: Option<f64>) -> PyResult<Self> {
+    fn new(min_samples: i64, max_eps: f64, eps: Option<f64>) -> PyResult<Self> {
+        let min_samples = count(min_samples, "min_samples")?;
         mixture::check_optics(min_samples, max_eps, eps)?;
         Ok(Self { min_samples, max_eps, eps, learned: Learned::new("OPTICS") })
     }

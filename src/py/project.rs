@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::arrays::{self, Matrix};
+use super::arrays::{self, Matrix, count};
 use super::boundary::run;
 use super::estimator::{Learned, estimator};
 use super::graph::PyKnnGraph;
@@ -34,7 +34,8 @@ pub struct PyPca {
 impl PyPca {
     #[new]
     #[pyo3(signature = (n_components=2, *, random_state=0))]
-    fn new(n_components: usize, random_state: u64) -> PyResult<Self> {
+    fn new(n_components: i64, random_state: u64) -> PyResult<Self> {
+        let n_components = count(n_components, "n_components")?;
         if n_components == 0 {
             return Err(Error::invalid("n_components must be at least 1: got 0").into());
         }
@@ -168,16 +169,20 @@ impl PyUmap {
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        n_components: usize,
-        n_neighbors: Option<usize>,
+        n_components: i64,
+        n_neighbors: Option<i64>,
         min_dist: f32,
         spread: f32,
-        n_epochs: Option<usize>,
+        n_epochs: Option<i64>,
         learning_rate: f32,
-        negative_sample_rate: usize,
+        negative_sample_rate: i64,
         init: Option<Py<PyAny>>,
         random_state: u64,
     ) -> PyResult<Self> {
+        let n_components = count(n_components, "n_components")?;
+        let n_neighbors = n_neighbors.map(|value| count(value, "n_neighbors")).transpose()?;
+        let n_epochs = n_epochs.map(|value| count(value, "n_epochs")).transpose()?;
+        let negative_sample_rate = count(negative_sample_rate, "negative_sample_rate")?;
         let init = match init {
             Some(init) => init,
             None => "spectral".into_pyobject(py)?.into_any().unbind(),
@@ -266,7 +271,10 @@ impl PyUmap {
                     );
                 }
             },
-            Err(_) => Init::Positions(Matrix::from_python(self.init.bind(py), "init")?.parts()?.0),
+            Err(_) => {
+                let (values, n, dims) = Matrix::from_python(self.init.bind(py), "init")?.parts()?;
+                Init::Positions { values, n, dims }
+            }
         };
         if self.n_neighbors == Some(0) {
             return Err(Error::invalid("n_neighbors must be at least 1: got 0").into());

@@ -99,7 +99,7 @@ pub fn top_terms(
 ) -> PyResult<Vec<Vec<(String, f64)>>> {
     let texts = Texts::from_python(texts, "texts")?;
     let labels = arrays::labels(labels, "labels")?;
-    let weights = arrays::weights(weights)?;
+    let weights = arrays::weights(weights, "weights")?;
     let (labels, weights) = (labels.as_slice()?, weights.as_ref().map(|weights| weights.as_slice()).transpose()?);
     let terms = run(py, progress, |task| {
         text::terms::top_terms(&texts.all("texts")?, labels, weights, n_clusters, n_terms, min_count, task)

@@ -1,6 +1,9 @@
 //! Where one JSON element ends and the next begins, in bytes that come piece by piece: one element per line, or the
 //! elements of one array. Knows strings and nesting, nothing else.
 
+/// UTF-8 byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// How elements stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -24,6 +27,8 @@ pub struct Splitter {
     pending: Vec<u8>,
     number: u64,
     array: ArrayState,
+    /// What came before it was clear whether a byte order mark stands first.
+    head: Vec<u8>,
     started: bool,
 }
 
@@ -38,7 +43,7 @@ struct ArrayState {
 impl Splitter {
     /// `layout` of None is found from the first byte that is not white space: `[` opens an array.
     pub fn new(layout: Option<Layout>) -> Self {
-        Self { layout, pending: Vec::new(), number: 0, array: ArrayState::default(), started: false }
+        Self { layout, pending: Vec::new(), number: 0, array: ArrayState::default(), head: Vec::new(), started: false }
     }
 
     pub fn layout(&self) -> Option<Layout> {
@@ -48,8 +53,20 @@ impl Splitter {
     /// The elements that are complete once `data` is added. With `last`, also what is left over: a last line without
     /// an end, or an array that is cut off (an element that won't parse).
     pub fn feed(&mut self, data: &[u8], last: bool) -> Vec<Element> {
-        let data = if self.started { data } else { data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data) };
-        self.started |= !data.is_empty();
+        if !self.started {
+            // a byte order mark may come in pieces
+            self.head.extend_from_slice(data);
+            if !last && self.head.len() < MARK.len() && MARK.starts_with(&self.head) {
+                return Vec::new();
+            }
+            self.started = true;
+            let head = std::mem::take(&mut self.head);
+            return self.feed_started(head.strip_prefix(MARK).unwrap_or(&head), last);
+        }
+        self.feed_started(data, last)
+    }
+
+    fn feed_started(&mut self, data: &[u8], last: bool) -> Vec<Element> {
         if self.layout.is_none() {
             self.pending.extend_from_slice(data);
             let Some(first) = self.pending.iter().find(|byte| !byte.is_ascii_whitespace()) else {
@@ -104,7 +121,7 @@ impl Splitter {
                 continue;
             }
             match byte {
-                b'[' if !state.open => {
+                b'[' if !state.open && state.depth == 0 && self.pending.iter().all(u8::is_ascii_whitespace) => {
                     state.open = true;
                     continue;
                 }
@@ -177,7 +194,9 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_skipped() {
-        assert_eq!(split(None, b"\xef\xbb\xbf{}\n", 100), [(1, "{}".to_owned())]);
+        for piece in [1, 2, 100] {
+            assert_eq!(split(None, b"\xef\xbb\xbf{}\n", piece), [(1, "{}".to_owned())]);
+        }
     }
 
     #[test]

@@ -25,30 +25,29 @@ pub fn hash(text: &str) -> [u8; 16] {
 pub fn cut(text: &str, max_chars: usize) -> String {
     let mut short = String::new();
     let mut n_chars = 0;
+    // end and length of `short` at the last grapheme after which the ellipsis still has room
+    let mut with_room = 0;
     let mut space = false;
     for grapheme in text.graphemes(true) {
         if grapheme.chars().all(|c| c.is_whitespace() || c.is_control()) {
             space = n_chars > 0;
             continue;
         }
-        let length = grapheme.chars().count() + usize::from(space);
-        if n_chars + length > max_chars {
-            // room for the ellipsis
-            while n_chars >= max_chars.max(1) {
-                short.pop();
-                n_chars -= 1;
-            }
+        n_chars += grapheme.chars().count() + usize::from(space);
+        if n_chars > max_chars {
+            short.truncate(with_room);
             if max_chars > 0 {
                 short.push('…');
             }
             return short;
         }
-        if space {
+        if std::mem::take(&mut space) {
             short.push(' ');
-            space = false;
         }
         short.push_str(grapheme);
-        n_chars += length;
+        if n_chars < max_chars {
+            with_room = short.len();
+        }
     }
     short
 }

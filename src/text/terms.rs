@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::words::{Word, content_words};
+use crate::cluster::MAX_CLUSTERS;
 use crate::error::{Error, Result};
 use crate::task::Task;
 
@@ -14,6 +15,8 @@ use crate::task::Task;
 const LONGEST_TEXT: usize = 4_000;
 /// Texts of one block of work; blocks are merged in order.
 const BLOCK: usize = 1_024;
+/// Share of a cluster's texts at which a term counts half: what stands in few of them can't name it.
+const HALF_WEIGHT_SHARE: f64 = 0.02;
 /// Spellings remembered per term.
 const SPELLINGS: usize = 6;
 
@@ -47,7 +50,10 @@ pub fn top_terms(
             texts.len()
         )));
     }
-    crate::cluster::kmeans::check_weights(weights, texts.len())?;
+    crate::cluster::kmeans::check_weights(weights, texts.len(), "weights")?;
+    if n_clusters > MAX_CLUSTERS {
+        return Err(Error::invalid(format!("n_clusters must be at most {MAX_CLUSTERS}: got {n_clusters}")));
+    }
     if let Some(row) = labels.iter().position(|label| *label >= n_clusters as i32) {
         return Err(Error::invalid(format!(
             "labels must be below n_clusters = {n_clusters}: row {row} has {}",
@@ -84,7 +90,7 @@ pub fn top_terms(
     let mut totals: HashMap<u64, f64> = HashMap::new();
     let mut spellings: HashMap<u64, Vec<(String, u32)>> = HashMap::new();
     let mut cluster_weight = vec![0f64; n_clusters];
-    let mut total_weight = 0f64;
+    let (mut total_weight, mut n_terms_counted) = (0f64, 0f64);
     for (group_start, group) in (0..).step_by(BLOCK * 16).zip(texts.chunks(BLOCK * 16)) {
         let found: Vec<HashMap<u64, String>> = group
             .par_iter()
@@ -102,6 +108,7 @@ pub fn top_terms(
             let i = group_start + offset;
             let weight = weights.map_or(1.0, |weights| weights[i] as f64);
             total_weight += weight;
+            n_terms_counted += weight * terms.len() as f64;
             let cluster = (labels[i] >= 0).then_some(labels[i] as usize);
             if let Some(cluster) = cluster {
                 cluster_weight[cluster] += weight;
@@ -122,14 +129,20 @@ pub fn top_terms(
         task.advance(group.len() as u64);
     }
 
-    let average = total_weight / n_clusters.max(1) as f64;
+    // The method's A is the average number of words per cluster. With texts of many words that lets request words
+    // ("write", "tell") through; the average number of texts instead names mixed clusters by rare words. Between them:
+    let average = (total_weight * n_terms_counted).sqrt() / n_clusters.max(1) as f64;
     Ok(counts
         .into_par_iter()
         .zip(cluster_weight)
         .map(|(counts, in_cluster)| {
             let mut scored: Vec<(u64, f64)> = counts
                 .into_iter()
-                .map(|(key, count)| (key, count / in_cluster * (1.0 + average / totals[&key]).ln()))
+                .map(|(key, count)| {
+                    let share = count / in_cluster;
+                    let rarity = (1.0 + average / totals[&key]).ln();
+                    (key, share * rarity * share / (share + HALF_WEIGHT_SHARE))
+                })
                 .collect();
             // the alphabet settles ties: keys are hashes and mean nothing
             scored.sort_by(|a, b| {

@@ -65,7 +65,13 @@ fn all_words(text: &str) -> Vec<Word> {
         flush(&mut run.1, &mut words);
         let surface = word.replace('\u{2019}', "'");
         let surface = surface.strip_suffix("'s").unwrap_or(&surface).to_owned();
-        words.push(Word { term: surface.to_lowercase(), surface, joined, pair: false });
+        let term = surface.to_lowercase();
+        let opens_sentence =
+            words.is_empty() || between.contains(['.', '!', '?', ':', '\n', '"', '“', '¿', '¡', '*', '#']);
+        // a capital at the start of a sentence says nothing about the word ("SQL" and "iPhone" keep theirs)
+        let only_first = surface.chars().skip(1).all(|c| !c.is_uppercase());
+        let surface = if opens_sentence && only_first { term.clone() } else { surface };
+        words.push(Word { term, surface, joined, pair: false });
     }
     flush(&mut run.1, &mut words);
     words

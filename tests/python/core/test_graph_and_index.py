@@ -62,14 +62,27 @@ def test_a_larger_graph_is_brute_force() -> None:
     np.testing.assert_array_equal(graph.indices[:300], np.argsort(all_pairs, axis=1, kind="stable")[:, :15])
 
 
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4, 1e-5])
+def test_near_duplicates_have_their_true_neighbors(spread: float) -> None:
+    """Unit rows around one: their squared distances are below the rounding of a float32 product."""
+    rng = np.random.default_rng(0)
+    centre = rng.normal(size=384)
+    X = centre / np.linalg.norm(centre) + rng.normal(size=(200, 384)) * spread / np.sqrt(384)
+    X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+    all_pairs = distances(X, X)
+    np.fill_diagonal(all_pairs, np.inf)
+    want = np.sort(all_pairs, axis=1)[:, :10]
+    np.testing.assert_allclose(_core.KnnGraph.build(X, k=10).distances, want, rtol=1e-5)
+    np.testing.assert_allclose(_core.Index.build(X).search(X, k=11)[1][:, 1:], want, rtol=1e-5)
+
+
 def test_arrays_of_a_graph_are_read_only_and_outlive_it() -> None:
     indices = _core.KnnGraph.build(np.random.default_rng(0).normal(size=(50, 3)), k=4).indices
     assert indices.dtype == np.uint32
     assert not indices.flags.writeable
     assert indices.max() < 50
-    with pytest.raises(ValueError, match="read-only|WRITEABLE"):
+    with pytest.raises(ValueError, match="WRITEABLE"):
         indices.setflags(write=True)
-        indices[0, 0] = 7
 
 
 def test_a_prefix_is_the_smaller_graph() -> None:
@@ -96,8 +109,8 @@ def test_a_prefix_is_the_smaller_graph() -> None:
         ([[1, 2], [0, 2], [0, 1]], [[2.0, 1.0], [1.0, 2.0], [1.0, 2.0]], "row 0.*ascend"),
         ([[MISSING], [0]], [[1.0], [1.0]], "row 0.*inf"),
         ([[2**32 + 1], [0]], [[1.0], [1.0]], "4294967297"),
-        ([[-2], [0]], [[1.0], [1.0]], "-2"),
-        ([[0.5], [0.0]], [[1.0], [1.0]], "indices.*float64"),
+        ([[-2], [0]], [[1.0], [1.0]], "indices.*-2"),
+        ([[1.5], [0.0]], [[1.0], [1.0]], "indices.*float64"),
     ],
     ids=["shapes", "1-D", "itself", "unknown", "nan", "negative", "descending", "missing", "wrap", "minus", "fraction"],
 )
@@ -145,7 +158,7 @@ def recall(found: Matrix, want: Matrix) -> float:
 
 @pytest.fixture(scope="module")
 def both_indexes() -> tuple[Any, Any, Matrix]:
-    X, Q = unit_rows(4_000, 32, 0), unit_rows(200, 32, 1)
+    X, Q = unit_rows(2_000, 24, 0), unit_rows(100, 24, 1)
     return _core.Index.build(X), _core.Index.build(X, engine="hnsw"), Q
 
 
@@ -157,12 +170,12 @@ def test_hnsw_finds_nearly_what_exact_finds(both_indexes: tuple[Any, Any, Matrix
     assert (np.diff(lengths, axis=1) >= 0).all()
 
 
-@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.0005, 0.0])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.002, 0.0])
 def test_a_filtered_search_returns_only_passing_rows_and_as_many_as_there_are(
     both_indexes: tuple[Any, Any, Matrix], share: float
 ) -> None:
     exact, hnsw, Q = both_indexes
-    where = np.random.default_rng(2).random(4_000) < share
+    where = np.random.default_rng(2).random(2_000) < share
     (want, _), (found, lengths) = exact.search(Q, 10, where=where), hnsw.search(Q, 10, where=where)
     assert (where[found[found != MISSING]]).all()
     assert ((found != MISSING).sum(axis=1) == min(10, where.sum())).all()
@@ -171,7 +184,7 @@ def test_a_filtered_search_returns_only_passing_rows_and_as_many_as_there_are(
 
 
 def test_hnsw_finds_the_same_with_the_same_seed() -> None:
-    X, Q = unit_rows(1_500, 16, 3), unit_rows(100, 16, 4)
+    X, Q = unit_rows(600, 16, 3), unit_rows(100, 16, 4)
     ids = [_core.Index.build(X, engine="hnsw", random_state=5).search(Q, 10)[0] for _ in range(3)]
     np.testing.assert_array_equal(ids[0], ids[1])
     np.testing.assert_array_equal(ids[0], ids[2])

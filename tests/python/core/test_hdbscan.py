@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import hdbscan
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hdbscan import HDBSCAN as Reference
 from lmsys_rs import _core
 from lmsys_rs.errors import InvalidInputError
 from sklearn.datasets import make_blobs, make_circles, make_moons
@@ -91,7 +91,7 @@ every_case = pytest.mark.parametrize(
 
 
 def reference(X: Matrix, params: dict[str, Any]) -> Any:
-    return Reference(approx_min_span_tree=False, algorithm="generic", **params).fit(X.astype(float))
+    return hdbscan.HDBSCAN(approx_min_span_tree=False, algorithm="generic", **params).fit(X.astype(float))
 
 
 @every_case

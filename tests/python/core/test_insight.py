@@ -18,7 +18,7 @@ MISSING = np.iinfo(np.uint32).max
 MEASURES = ["adjusted_rand_score", "normalized_mutual_info_score", "v_measure_score"]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 3)), min_size=1, max_size=80))
 def test_measures_of_two_labelings_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     a, b = np.array(pairs).T
@@ -151,7 +151,7 @@ def test_a_heavy_row_draws_the_medoid() -> None:
     [
         ({"labels": [0, 0]}, "labels.*2 != 3"),
         ({"labels": [0, 1, 2]}, "labels must be below n_clusters = 2: row 2 has 2"),
-        ({"labels": [0.0, 1.0, 0.0]}, "labels must be of type int32: got <f8"),
+        ({"labels": [0.0, 1.0, 0.0]}, "labels must be of type int32: got float64"),
         ({"labels": [0, 2**32, 0]}, "labels.*4294967296"),
         ({"labels": [0, 0, 0], "weights": [1, 1]}, "weight.*2 != 3"),
         ({"labels": [0, 0, 0], "weights": [1, 0, 1]}, "^weights.*row 1 has 0"),
