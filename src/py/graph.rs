@@ -9,6 +9,9 @@ use super::boundary::run;
 use crate::error::Error;
 use crate::graph::{KnnGraph, exact};
 
+/// indices and distances
+type Arrays<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
 /// The k nearest neighbors of every row, by Euclidean distance; immutable.
 #[pyclass(name = "KnnGraph", module = "lmsys_rs._core", frozen)]
 pub struct PyKnnGraph(pub Arc<KnnGraph>);
@@ -96,9 +99,7 @@ impl PyKnnGraph {
         format!("KnnGraph(n_points={}, k={})", self.0.n(), self.0.k())
     }
 
-    fn __reduce__<'py>(
-        slf: &Bound<'py, Self>,
-    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>, Bound<'py, PyAny>))> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Arrays<'py>)> {
         Ok((slf.get_type().getattr("from_arrays")?, (Self::indices(slf)?, Self::distances(slf)?)))
     }
 }
