@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lmsys_rs.config import bound_polars
+
 if TYPE_CHECKING:
     from lmsys_rs._core import (
         DBSCAN,
@@ -76,6 +78,9 @@ __all__ = [
     "v_measure_score",
     "write_sample",
 ]
+
+# before anything imports Polars
+bound_polars()
 
 _HOME = {
     "_core": (

@@ -5,6 +5,7 @@ It prints nothing by itself; on a terminal or in a notebook long steps show a pr
 
 from __future__ import annotations
 
+import html
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ from lmsys_rs.store import reading
 __all__ = ["MapFile", "Run", "Workspace", "open"]
 
 REFRESH_S = 0.2
+LARGEST_INLINE = 24 << 20  # bytes of a map that is shown inside a notebook: about 400,000 texts
 
 
 def open(path: str | Path, *, create: bool = True, progress: bool | None = None) -> Workspace:
@@ -376,6 +378,11 @@ class MapFile:
     def _repr_html_(self) -> str:
         from lmsys_rs import map as maps
 
+        n_bytes = self.path.stat().st_size
+        if n_bytes > LARGEST_INLINE:
+            # the whole page would be stored in the notebook
+            where = html.escape(str(self.path))
+            return f"<p>The map has {n_bytes / 2**20:.0f} MiB; open <code>{where}</code> in a browser.</p>"
         return maps.iframe(self.path.read_text(encoding="utf-8"))
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """Where settings come from: the only module that reads environment variables, and where outside files are kept.
 
-It deliberately keeps no state and writes nothing: every call reads the environment again, so tests can change it.
+It deliberately keeps no state: every call reads the environment again, so tests can change it. It writes one variable,
+see `bound_polars`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from lmsys_rs.errors import InvalidInputError, ModelError
 
-__all__ = ["Settings", "onnxruntime_library", "settings"]
+__all__ = ["Settings", "bound_polars", "onnxruntime_library", "settings"]
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -57,6 +58,16 @@ def settings() -> Settings:
         no_color=bool(os.environ.get("NO_COLOR")),
         in_ci=os.environ.get("CI", "").lower() == "true",
     )
+
+
+def bound_polars() -> None:
+    """Give Polars the thread bound of everything else, ``RAYON_NUM_THREADS``.
+
+    Polars reads ``POLARS_MAX_THREADS`` once, when it is imported, and offers no other way; a value that is set stays.
+    """
+    n_threads = os.environ.get("RAYON_NUM_THREADS", "").strip()
+    if n_threads.isdigit() and int(n_threads):
+        os.environ.setdefault("POLARS_MAX_THREADS", n_threads)
 
 
 def onnxruntime_library() -> Path:

@@ -122,7 +122,8 @@ def _candidates(terms: Sequence[str], example: str) -> Iterator[str]:
     if picked:
         base = _fitting(picked[:TITLE_TERMS])
         yield _sentence_case(", ".join(base))
-        for term in [term for term in [*picked, *terms] if term not in base]:
+        said = set().union(*map(_stems, base[:2]))
+        for term in [term for term in [*picked, *terms] if term not in base and not _stems(term) <= said]:
             yield _sentence_case(", ".join([*base[:2], term]))
         for term in picked[TITLE_TERMS:]:
             yield _sentence_case(", ".join([*base, term]))

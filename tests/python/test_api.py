@@ -8,6 +8,8 @@ from typing import Any
 import lmsys_rs as lm
 import polars as pl
 import pytest
+from lmsys_rs import api
+from lmsys_rs.api import MapFile
 
 
 @pytest.fixture
@@ -85,3 +87,13 @@ def test_progress_is_one_line_on_stderr(tmp_path: Path, sample_file: Path, capsy
     out, err = capsys.readouterr()
     assert out == ""
     assert "load: done" in err
+
+
+def test_a_large_map_is_named_not_stored_in_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "<map>.html"
+    page.write_text("x" * 100)
+    assert "iframe" in MapFile(page)._repr_html_()
+    monkeypatch.setattr(api, "LARGEST_INLINE", 99)
+    shown = MapFile(page)._repr_html_()
+    assert "iframe" not in shown
+    assert "&lt;map&gt;.html" in shown

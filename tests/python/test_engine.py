@@ -37,6 +37,13 @@ def test_thread_count_is_bounded_and_does_not_change_the_result() -> None:
     assert found["1"][1] == found["3"][1]
 
 
+def test_polars_obeys_the_same_bound() -> None:
+    code = "import lmsys_rs, polars; print(polars.thread_pool_size())"
+    assert run(["-c", code], RAYON_NUM_THREADS="1").stdout == "1\n"
+    # what the user says of Polars itself stays
+    assert run(["-c", code], RAYON_NUM_THREADS="1", POLARS_MAX_THREADS="2").stdout == "2\n"
+
+
 @pytest.mark.parametrize(("name", "value"), [("RAYON_NUM_THREADS", "many"), ("LMSYS_ISA", "nonsense")])
 def test_unusable_value_is_one_line_and_exit_1(name: str, value: str) -> None:
     result = run(["-m", "lmsys_rs", "models", "list"], **{name: value})

@@ -98,3 +98,8 @@ def test_noise_is_called_unclustered(embedded: Session) -> None:
         names = {c.cluster_id: c.title for c in reading.clusters(connection, run.run_id)}
     if run.n_noise:
         assert names[-1] == "Unclustered"
+
+
+def test_a_title_that_is_taken_is_not_told_apart_by_its_own_words() -> None:
+    terms = [("bake bread", 1.0), ("bake", 0.5), ("bread", 0.4)]
+    assert titles([terms, terms], ["", "how to bake bread"]) == ["Bake bread", "How to bake bread"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import lmsys_rs as lm
@@ -52,11 +53,13 @@ def test_banking77_reaches_the_v_measure_of_the_reference(
     with lm.open(tmp_path / "w.lmsys", progress=False) as ws:
         assert ws.load(path).n_new == 13_083
         ws.embed()
-        run = ws.cluster(lm.KMeans(n_clusters=77, n_init=10, random_state=0))
-        found = run.queries()
-        labels = pl.read_csv(path)["label"]
+        labels = codes(pl.read_csv(path)["label"])
+        scores = []
+        for seed in range(5):
+            run = ws.cluster(lm.KMeans(n_clusters=77, random_state=seed))
+            scores.append(lm.v_measure_score(labels, run.queries()["cluster_id"].to_numpy()))
     # scikit-learn on sentence-transformers vectors: 0.774-0.777; less means a pooling or truncation fault
-    assert lm.v_measure_score(codes(labels), found["cluster_id"].to_numpy()) >= 0.765
+    assert statistics.median(scores) >= 0.765, scores
 
 
 @pytest.mark.slow
