@@ -65,6 +65,7 @@ fn all_words(text: &str) -> Vec<Word> {
         flush(&mut run.1, &mut words);
         let surface = word.replace('\u{2019}', "'");
         let surface = surface.strip_suffix("'s").unwrap_or(&surface).to_owned();
+        let surface = without_article(&surface).to_owned();
         let term = surface.to_lowercase();
         let opens_sentence =
             words.is_empty() || between.contains(['.', '!', '?', ':', '\n', '"', '“', '¿', '¡', '*', '#']);
@@ -75,6 +76,15 @@ fn all_words(text: &str) -> Vec<Word> {
     }
     flush(&mut run.1, &mut words);
     words
+}
+
+/// "l'hôtel" and "dell'arte" are about a hotel and art: French and Italian join short words to the next one.
+fn without_article(word: &str) -> &str {
+    const JOINED: [&str; 14] = ["l", "d", "s", "n", "j", "c", "m", "t", "qu", "un", "dell", "all", "nell", "sull"];
+    match word.split_once('\'') {
+        Some((article, rest)) if rest.chars().count() > 1 && JOINED.contains(&article.to_lowercase().as_str()) => rest,
+        _ => word,
+    }
 }
 
 /// Pairs of neighboring characters; a lone character stands for itself.
@@ -168,6 +178,10 @@ mod tests {
     fn other_languages_have_their_own_stop_words() {
         assert_eq!(terms("Wie ist das Wetter in der Stadt heute"), ["wetter", "stadt", "heute"]);
         assert_eq!(terms("¿Cuál es la capital de España?"), ["cuál", "capital", "españa"]);
+        assert_eq!(
+            terms("Quel est le prix de l'hôtel à Paris, s'il vous plaît"),
+            ["quel", "prix", "hôtel", "paris", "plaît"]
+        );
         // a German article stays a word in English
         assert!(terms("how do I let the die roll and die").contains(&"die".to_owned()));
     }
