@@ -1,6 +1,7 @@
 """How a run leaves the workspace: one row per query with its cluster, as CSV, JSON, JSON lines or Parquet.
 
-It streams in pages, so memory does not grow with the run, and writes aside first: a cut-off export leaves no half file.
+It reads in pages and writes aside first: a cut-off export leaves no half file. CSV and JSON are written page by page,
+so memory does not grow with the run; Parquet is written from all pages at once.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ def export(
     n_rows = 0
     try:
         if format == "parquet":
-            # Parquet needs all row groups in one go; Polars pulls the pages from the generator's frames
             frames = list(_pages(session, run))
             n_rows = sum(frame.height for frame in frames)
             pl.concat(frames).write_parquet(aside)
