@@ -72,6 +72,16 @@ struct PoolingFile {
     pooling_mode_mean_tokens: bool,
 }
 
+/// Fields of config.json that decide what a BERT computes with given weights.
+const DECIDES_VECTORS: [&str; 6] = [
+    "model_type",
+    "hidden_act",
+    "position_embedding_type",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "layer_norm_eps",
+];
+
 /// Longest input of a model that states none.
 const DEFAULT_MAX_LENGTH: usize = 512;
 
@@ -113,7 +123,7 @@ pub fn read_folder(folder: &Path, settings: &Settings) -> Result<ModelConfig> {
 }
 
 impl ModelConfig {
-    /// "<first 16 hex digits of the hash of weights, tokenizer and config.json>-<pooling>-<max_length>[-raw]".
+    /// "<first 16 hex digits of the hash of weights, tokenizer and architecture>-<pooling>-<max_length>[-raw]".
     ///
     /// The name says which vectors may be mixed: equal names, equal vectors (up to rounding).
     pub fn id(&self) -> Result<String> {
@@ -121,7 +131,13 @@ impl ModelConfig {
         for path in [self.weights.path(), &self.tokenizer] {
             hash_file(path, &mut hash)?;
         }
-        hash.update(self.architecture.to_string().as_bytes());
+        // an ONNX file holds its architecture; of config.json only what changes vectors counts, since its owners add
+        // notes (versions, paths) to it
+        if matches!(self.weights, Weights::Safetensors(_)) {
+            for name in DECIDES_VECTORS {
+                hash.update(format!("{name}={}\n", self.architecture.get(name).unwrap_or(&Value::Null)).as_bytes());
+            }
+        }
         let digest = format!("{:032x}", hash.digest128());
         let raw = if self.normalize { "" } else { "-raw" };
         Ok(format!("{}-{}-{}{raw}", &digest[..16], self.pooling.name(), self.max_length))

@@ -1,6 +1,8 @@
 //! Nearest centroid and nearest rows of a block of rows: a product in f32 makes the shortlist, exact f64 distances
 //! settle it. No n x k matrix is ever held: only one tile.
 
+use std::cmp::Ordering;
+
 use super::{Isa, dots, squared_distance, squared_norm};
 
 /// Columns of one tile: 512 f32 rows of 384 are 0.75 MB, inside a 1-2 MB L2 with the row block.
@@ -60,7 +62,11 @@ pub fn nearest_centroid(
         let best = score_row.iter().fold(f32::INFINITY, |a, b| a.min(*b));
         let limit = best + tolerance(dim, squared_norm(row).sqrt() as f32, largest_norm);
         *nearest = Nearest::NONE;
-        for (id, _) in score_row.iter().enumerate().filter(|(_, score)| **score <= limit) {
+        for (id, score) in score_row.iter().enumerate() {
+            // written so that scores beyond float32 (NaN) are measured, too
+            if score.partial_cmp(&limit) == Some(Ordering::Greater) {
+                continue;
+            }
             let squared_distance = squared_distance(row, &centroids[id * dim..(id + 1) * dim]);
             let candidate = Nearest { id: id as u32, squared_distance };
             if candidate.before(nearest) {
@@ -291,6 +297,14 @@ mod tests {
         for (i, got) in got.chunks_exact(3).enumerate() {
             assert_eq!(got, &brute_force(&points[i..=i], &points, 1, Some(i as u32))[..3]);
         }
+    }
+
+    #[test]
+    fn centroids_whose_squares_are_beyond_float32_are_found() {
+        let points = [1e25f32, -2e25, 3e25, 1e25];
+        let mut got = [Nearest::NONE; 2];
+        nearest_centroid(Isa::Native, &points[..2], &points[2..], &norms(&points[2..], 1), 1, &mut got);
+        assert_eq!(got.map(|nearest| nearest.id), [1, 1]);
     }
 
     #[test]

@@ -170,6 +170,19 @@ def model(model_folder: Path) -> _core.OrtEmbedder:
     return load(model_folder)
 
 
+def test_the_bits_do_not_depend_on_the_number_of_workers(model_folder: Path) -> None:
+    # 16 threads are eight sessions of two
+    one, many = (embed(load(model_folder, n_threads=n), VARIED) for n in (1, 16))
+    np.testing.assert_array_equal(one, many)
+
+
+def test_the_id_ignores_notes_in_the_configuration(tiny: Path) -> None:
+    before = load(tiny).id
+    config = json.loads((tiny / "config.json").read_text())
+    (tiny / "config.json").write_text(json.dumps({**config, "transformers_version": "9.9", "_name_or_path": "x"}))
+    assert load(tiny).id == before
+
+
 def test_vectors_are_those_of_the_reference_pipeline(model: _core.OrtEmbedder, model_folder: Path) -> None:
     assert (model.dim, model.max_length, model.pooling) == (384, 256, "mean")
     found = embed(model, VARIED)

@@ -117,3 +117,10 @@ def test_equal_rows_have_equal_labels() -> None:
     labels = _core.KMeans(20).fit(np.concatenate([X, X, X])).labels_
     np.testing.assert_array_equal(labels[:60], labels[60:120])
     np.testing.assert_array_equal(labels[:60], labels[120:])
+
+
+def test_rows_whose_squares_are_beyond_float32_have_clusters() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) * np.float32(1e25)
+    kmeans = _core.KMeans(3).fit(X)
+    assert set(kmeans.labels_.tolist()) <= {0, 1, 2}
+    np.testing.assert_array_equal(kmeans.predict(X), kmeans.labels_)
