@@ -220,7 +220,7 @@ def prepare(folder: Path, arguments: argparse.Namespace) -> npt.NDArray[np.int64
 
     with opened(folder) as ws:
         x = np.ascontiguousarray(ws.vectors())
-        truth = known_classes(ws.queries(), arguments)
+        truth = known_classes(ws.queries().collect(), arguments)
     np.save(folder / "vectors.npy", x)
     rng = np.random.default_rng(SEED)
     np.save(folder / "start.npy", x[np.sort(rng.choice(len(x), arguments.clusters, replace=False))])

@@ -1,6 +1,6 @@
 """Types of the Rust extension; checked against the binary by stubtest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, final
 
 import numpy as np
@@ -11,6 +11,7 @@ __all__ = [
     "HDBSCAN",
     "OPTICS",
     "PCA",
+    "PERSONAL_KINDS",
     "UMAP",
     "GaussianMixture",
     "Index",
@@ -24,10 +25,17 @@ __all__ = [
     "configure",
     "cut_texts",
     "diverse_representatives",
+    "group_pairs",
     "medoids",
+    "minhash_signatures",
+    "near_duplicate_pairs",
+    "near_duplicate_pairs_from_graph",
     "normalize_texts",
     "normalized_mutual_info_score",
+    "redact_texts",
+    "shingle_similarity",
     "text_hashes",
+    "text_signals",
     "top_terms",
     "trustworthiness",
     "v_measure_score",
@@ -43,6 +51,8 @@ _ArrayLike = Any
 _TextsLike = Any
 # an Arrow array of the PyCapsule interface: pl.Series(...) or pa.array(...) take it without a copy
 _ArrowArray = Any
+# an Arrow record batch of the PyCapsule interface: pl.DataFrame(...) or pa.record_batch(...) take it without a copy
+_ArrowBatch = Any
 _Params = dict[str, Any]
 _State = dict[str, Any] | None
 _Labels = npt.NDArray[np.int32]
@@ -80,21 +90,55 @@ def top_terms(
 ) -> list[list[tuple[str, float]]]:
     """c-TF-IDF terms (words, two-word phrases, CJK bigrams) of each cluster 0..n_clusters-1, best first."""
 
+# ---- signals ---------------------------------------------------------------------------------------------------
+
+PERSONAL_KINDS: dict[str, int]
+"""Kind of personal data or secret -> its bit in the column `personal` of `text_signals`."""
+
+def text_signals(texts: _TextsLike, *, progress: _Progress | None = None) -> _ArrowBatch:
+    """One row per text, no nulls taken: language (LargeUtf8, null where it can't be told), language_confidence
+    (Float32), n_chars, n_words (UInt32), quality and its parts quality_length, quality_letters, quality_repetition,
+    quality_variety, quality_wording (Float32, 0 to 1), personal (UInt32, bits of PERSONAL_KINDS), template (Int64,
+    equal for texts made from one template). docs/signals.md says what each means."""
+
+def redact_texts(texts: _TextsLike) -> _ArrowArray:
+    """Personal data and secrets replaced by [EMAIL], [PHONE], [KEY] and so on. Arrow strings; nulls stay null."""
+
+def minhash_signatures(texts: _TextsLike, *, progress: _Progress | None = None) -> _Rows:
+    """(n, 32) MinHash signatures; equal for texts that differ only in case, white space and punctuation."""
+
+def near_duplicate_pairs(signatures: npt.ArrayLike, *, progress: _Progress | None = None) -> _Rows:
+    """(m, 2) candidates i < j, sorted, of (n, 32) signatures; m grows linearly with n."""
+
+def near_duplicate_pairs_from_graph(graph: KnnGraph, max_distance: float) -> _Rows:
+    """(m, 2) rows i < j, sorted, that are neighbors at most `max_distance` apart."""
+
+def shingle_similarity(
+    texts_a: _TextsLike, texts_b: _TextsLike, *, progress: _Progress | None = None
+) -> npt.NDArray[np.float32]:
+    """(n,) Jaccard similarity of the shingles of each pair; 1 for equal forms."""
+
+def group_pairs(n: int, pairs: npt.ArrayLike) -> _Rows:
+    """(n,) smallest text of the group that (m, 2) `pairs` put each text in."""
+
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 @final
 class JsonReader:
-    """Turns bytes of JSON lines, or of one JSON array, into batches of conversations.
+    """Turns bytes of JSON lines, of one JSON array, or of objects one after another into batches of conversations.
 
-    Keys of `mapping`: conversation_id, turns, role, content, model, language, timestamp, text (each a field name or
-    a list of alternatives, dots descend) and roles (source role -> user, assistant, system or tool).
+    Keys of `mapping`: conversation_id, turns, role, content, model, language, timestamp, text, turn_id (each a field
+    name or a list of alternatives, dots descend), roles (source role -> user, assistant, system or tool) and shape (a
+    format that field names can't describe: alpaca, arena, chatgpt, claude, hh, langfuse, langsmith, oasst, openai, otel).
     """
-    def __new__(cls, mapping: dict[str, Any], *, layout: Literal["auto", "lines", "array"] = "auto") -> JsonReader: ...
+    def __new__(
+        cls, mapping: dict[str, Any], *, layout: Literal["auto", "lines", "array", "values"] = "auto"
+    ) -> JsonReader: ...
     def feed(self, data: bytes, *, final: bool = False) -> tuple[Any, list[tuple[int, str]]]:
         """What is complete, as an Arrow record batch in CONVERSATION_SCHEMA, and what is broken as (line, message)."""
     @property
     def layout(self) -> str:
-        """Either "lines" or "array"; "auto" until the first byte that is not white space."""
+        """One of "lines", "array" or "values"; "auto" until the first byte that is not white space."""
 
 # ---- embedding -------------------------------------------------------------------------------------------------
 
@@ -135,6 +179,8 @@ class KnnGraph:
     @staticmethod
     def build(X: _ArrayLike, k: int = 15, *, progress: _Progress | None = None) -> KnnGraph:
         """The exact graph; k is n - 1 where there are fewer rows."""
+    def extend(self, X: _ArrayLike, positions: Sequence[int], *, progress: _Progress | None = None) -> KnnGraph:
+        """The graph of more rows; positions[i] is the row of X that row i of this graph is, ascending."""
     @staticmethod
     def from_arrays(indices: npt.ArrayLike, distances: npt.ArrayLike) -> KnnGraph:
         """Neighbor lists made elsewhere, (n, k), ascending; 4294967295 and inf where a list is short."""

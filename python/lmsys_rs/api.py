@@ -15,10 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from lmsys_rs import clustering, drawing, exporting, labeling, pipeline
+from lmsys_rs import clustering, drawing, embedding, exporting, labeling, loading, pipeline, selection, views
 from lmsys_rs import search as searching
+from lmsys_rs.conditions import make_filters
+from lmsys_rs.embedding import Embedder
 from lmsys_rs.models import DEFAULT_MODEL
-from lmsys_rs.pipeline import Embedder
 from lmsys_rs.readers import ColumnMapping
 from lmsys_rs.records import (
     ClusterHit,
@@ -102,7 +103,7 @@ class Workspace:
         strict: bool = False,
         force: bool = False,
     ) -> LoadReport:
-        """Read a file of conversations; see `pipeline.load`. Loading a file twice changes nothing."""
+        """Read a file of conversations; see `loading.load`. Loading a file twice changes nothing."""
         mapping = ColumnMapping(
             text=text_column,
             model=model_column,
@@ -111,7 +112,7 @@ class Workspace:
             conversation_id=conversation_id_column,
             model_default=model_default,
         )
-        return pipeline.load(
+        return loading.load(
             self._session,
             path,
             dataset=dataset,
@@ -125,10 +126,10 @@ class Workspace:
         )
 
     def embed(self, encoder: Embedder | str | Path = DEFAULT_MODEL, *, force: bool = False) -> EmbedReport:
-        """Give every distinct text its vector, once; see `pipeline.embed`."""
+        """Give every distinct text its vector, once; see `embedding.embed`."""
         if not isinstance(encoder, (str, Path)):
             self._encoder = encoder
-        return pipeline.embed(self._session, encoder, force=force, on_event=self._on_event)
+        return embedding.embed(self._session, encoder, force=force, on_event=self._on_event)
 
     def cluster(
         self,
@@ -179,23 +180,33 @@ class Workspace:
         names = ("name", "format", "source", "n_conversations", "n_queries", "n_problems", "finished")
         return pl.DataFrame({name: [getattr(record, name) for record in found] for name in names})
 
-    def queries(
-        self,
-        *,
-        dataset: str | None = None,
-        model: str | None = None,
-        language: str | None = None,
-        limit: int | None = None,
-    ) -> pl.DataFrame:
-        """Queries by id: query_id, text_id, conversation_id, dataset, model, language, timestamp, text."""
-        filters = Filters(dataset=dataset, model=model, language=language)
-        with self._session.store.reading() as connection:
-            return reading.query_page(connection, filters=filters, limit=limit).drop("cluster_id")
+    def queries(self, **filters: Any) -> pl.LazyFrame:
+        """The queries that pass (see `records.Filters` for the keywords), by id, as a lazy frame.
 
-    def texts(self) -> pl.DataFrame:
-        """Distinct texts by id: text_id, text, n_chars, n_queries."""
-        with self._session.store.reading() as connection:
-            return reading.text_page(connection)
+        Columns query_id, text_id, conversation_id (the workspace's number), dataset, model, language, timestamp,
+        n_turns, position, text. ``collect()`` reads them; a column that is not asked for is not read.
+        """
+        return views.queries(self._session, make_filters(**filters))
+
+    def texts(self) -> pl.LazyFrame:
+        """Distinct texts by id as a lazy frame: text_id, text, n_queries, language, quality and the other signals."""
+        return views.texts(self._session)
+
+    def conversations(self, dataset: str | None = None) -> pl.LazyFrame:
+        """Whole conversations with their turns and every other field of the source (``extra``, JSON), lazily."""
+        return views.conversations(self._session, dataset)
+
+    def turns(self, dataset: str | None = None) -> pl.LazyFrame:
+        """Every turn of every conversation, lazily: conversation_id, position, role, content."""
+        return views.turns(self._session, dataset)
+
+    def memberships(self, run_id: str = "latest") -> pl.LazyFrame:
+        """Every text of a run with its cluster, lazily: text_id, cluster_id (-1 = noise), probability, assigned."""
+        return views.memberships(self._session, run_id)
+
+    def facets(self, *by: str, **filters: Any) -> dict[str, pl.DataFrame]:
+        """How many queries that pass there are by dataset, model, language and month; see `selection.facets`."""
+        return selection.facets(self._session, make_filters(**filters), by or selection.FACETS)
 
     def vectors(self) -> Any:
         """(n_texts, dim) float32 unit vectors, row = text_id, mapped read-only.
@@ -308,14 +319,8 @@ class Run:
 
     def queries(self, cluster_id: int | None = None, *, limit: int | None = None) -> pl.DataFrame:
         """The run's queries with their cluster_id, by id; of one cluster if given."""
-        with self._session.store.reading() as connection:
-            return reading.query_page(
-                connection,
-                filters=Filters(**{**self.record.filters, "limit": None}),
-                run_id=self.id,
-                cluster_id=cluster_id,
-                limit=limit,
-            )
+        filters = Filters.from_dict(self.record.filters)
+        return selection.queries(self._session, filters, run_id=self.id, cluster_id=cluster_id, limit=limit)
 
     def search(
         self,

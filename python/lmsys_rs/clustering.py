@@ -28,6 +28,7 @@ from lmsys_rs.records import (
     RunRecord,
     ignore_events,
 )
+from lmsys_rs.selection import select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
 
@@ -103,8 +104,8 @@ def cluster(
     space = _checked_space(algorithm, space)
     filters = filters or Filters()
     embedding = session.embedding(embedder_id)
-    with session.store.reading() as connection:
-        text_ids, weights = reading.selection(connection, filters)
+    selected = select(session, filters)
+    text_ids, weights = selected.text_ids, selected.weights
     _check_selection(session, estimator, algorithm, text_ids, embedding)
     hash_ = selection_hash(text_ids)
     parameters = _parameters(estimator, space, reduce_to, random_state)

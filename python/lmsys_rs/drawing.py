@@ -10,6 +10,7 @@ from pathlib import Path
 from lmsys_rs import map as maps
 from lmsys_rs.layouts import layout
 from lmsys_rs.records import Event, Filters, OnEvent, ignore_events
+from lmsys_rs.selection import first_queries
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -50,8 +51,7 @@ def map_data(
         random_state=random_state,
         on_event=on_event,
     )
-    with session.store.reading() as connection:
-        sources = reading.text_sources(connection, text_ids, Filters(**{**run.filters, "limit": None}))
+    sources = first_queries(session, text_ids, Filters.from_dict(run.filters).without_limit())
     return maps.MapData(
         title=f"{run.run_id}: {run.n_texts:,} texts in {run.n_clusters:,} clusters",
         xy=xy,

@@ -7,17 +7,18 @@ so memory does not grow with the run; Parquet is written from all pages at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.records import Event, OnEvent, RunRecord, ignore_events
+from lmsys_rs.records import Event, Filters, OnEvent, RunRecord, ignore_events
+from lmsys_rs.selection import passing
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
-__all__ = ["EXPORT_FORMATS", "export"]
+__all__ = ["EXPORT_FORMATS", "export", "write_frame"]
 
 EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet")
 PAGE_ROWS = 50_000
@@ -29,6 +30,7 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,
+    filters: Filters | None = None,
     on_event: OnEvent = ignore_events,
 ) -> int:
     """Write the queries of a run with their clusters; returns how many.
@@ -37,6 +39,7 @@ def export(
 
     Args:
         format: csv, json (one array), jsonl or parquet; None takes the path's suffix.
+        filters: only queries that pass these too, beside the run's own.
 
     Raises:
         InvalidInputError: no such run or format.
@@ -52,14 +55,14 @@ def export(
     n_rows = 0
     try:
         if format == "parquet":
-            frames = list(_pages(session, run))
+            frames = list(_pages(session, run, filters))
             n_rows = sum(frame.height for frame in frames)
             pl.concat(frames).write_parquet(aside)
         else:
             with aside.open("wb") as file:
                 if format == "json":
                     file.write(b"[")
-                for frame in _pages(session, run):
+                for frame in _pages(session, run, filters):
                     file.write(_encoded(frame, format, is_first=n_rows == 0))
                     n_rows += frame.height
                     on_event(Event("advanced", "export", n_rows, run.n_queries, "queries"))
@@ -72,19 +75,42 @@ def export(
     return n_rows
 
 
-def _pages(session: Session, run: RunRecord) -> Iterator[pl.DataFrame]:
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as CSV, JSON lines or Parquet by the path's suffix.
+
+    Raises:
+        InvalidInputError: another suffix, or a column that CSV cannot hold.
+    """
+    writers: dict[str, Callable[[Path], object]] = {
+        ".csv": frame.write_csv,
+        ".jsonl": frame.write_ndjson,
+        ".parquet": frame.write_parquet,
+    }
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise InvalidInputError(f"need a file that ends in {', '.join(writers)}: {path}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(aside)
+        aside.replace(path)
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInputError(f"{path}: {error}", hint="lists and objects fit into .jsonl and .parquet") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _pages(session: Session, run: RunRecord, filters: Filters | None) -> Iterator[pl.DataFrame]:
     """At least one frame, so an empty run still has its header."""
-    after = 0
-    first = True
-    while True:
+    with session.store.reading() as connection:
+        text_ids = reading.members(connection, run.run_id)["text_id"].to_numpy()
+    found = passing(session, Filters.from_dict(run.filters).without_limit(), ("query_id",), text_ids=text_ids)
+    if filters is not None and (not filters.is_open or filters.limit is not None):
+        found = found.join(passing(session, filters.without_limit(), ("query_id",)), on="query_id", how="semi")
+        found = found.sort("query_id").head(filters.limit or found.height)
+    query_ids = found["query_id"].to_numpy()
+    for at in range(0, max(1, len(query_ids)), PAGE_ROWS):
         with session.store.reading() as connection:
-            frame = reading.export_rows(connection, run, after=after, limit=PAGE_ROWS)
-        if first or frame.height:
-            yield frame
-        if frame.height < PAGE_ROWS:
-            return
-        first = False
-        after = int(frame["query_id"][-1])
+            yield reading.export_rows(connection, run.run_id, query_ids[at : at + PAGE_ROWS])
 
 
 def _encoded(frame: pl.DataFrame, format: str, *, is_first: bool) -> bytes:

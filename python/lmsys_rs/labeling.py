@@ -15,6 +15,7 @@ import polars as pl
 from lmsys_rs import _core
 from lmsys_rs.layouts import Progress, selected_vectors
 from lmsys_rs.records import NOISE, ClusterRecord, Event, Filters, OnEvent, RunRecord, ignore_events
+from lmsys_rs.selection import select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
 
@@ -41,8 +42,8 @@ def label(session: Session, run_id: str, *, on_event: OnEvent = ignore_events) -
         members = reading.members(connection, run.run_id)
         text_ids = members["text_id"].to_numpy()
         texts = reading.texts_of(connection, text_ids)
-        sources = reading.selection(connection, Filters(**{**run.filters, "limit": None}))
-    weights = sources[1][np.searchsorted(sources[0], text_ids)]
+    sources = select(session, Filters.from_dict(run.filters).without_limit())
+    weights = sources.weights[np.searchsorted(sources.text_ids, text_ids)]
     labels = members["cluster_id"].to_numpy()
     vectors = selected_vectors(session, session.embedding(run.embedder_id), text_ids)
     on_event(Event("started", "label", 0, None, ""))

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lmsys_rs import _core
-from lmsys_rs.records import EmbeddingRecord, Event, OnEvent, ignore_events
+from lmsys_rs.records import ArrayFileRecord, EmbeddingRecord, Event, OnEvent, ignore_events
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
+from lmsys_rs.workspace import WrittenFile
 
 __all__ = [
     "N_NEIGHBORS",
@@ -73,13 +74,23 @@ def knn_graph(
         )
         return graph if stored_k == k else graph.prefix(k)
     on_event(Event("started", "graph", 0, len(text_ids), "texts"))
-    graph = _core.KnnGraph.build(
-        selected_vectors(session, embedding, text_ids), k, progress=stage_progress(on_event, "graph", len(text_ids))
-    )
+    vectors = selected_vectors(session, embedding, text_ids)
+    progress = stage_progress(on_event, "graph", len(text_ids))
+    smaller = _smaller_graph(session, embedding, text_ids, k)
+    if smaller is None:
+        graph = _core.KnnGraph.build(vectors, k, progress=progress)
+    else:
+        old, positions = smaller
+        graph = old.extend(vectors, positions.tolist(), progress=progress)
+        k = graph.k
     graph_id = _name(embedding.embedder_id, hash_, k)
-    session.folder.write_array(f"graphs/{graph_id}.indices.npy", graph.indices)
-    session.folder.write_array(f"graphs/{graph_id}.distances.npy", graph.distances)
+    files = [
+        session.folder.write_array(f"graphs/{graph_id}.indices.npy", graph.indices),
+        session.folder.write_array(f"graphs/{graph_id}.distances.npy", graph.distances),
+        session.folder.write_array(f"graphs/{graph_id}.text_ids.npy", text_ids),
+    ]
     with session.store.writing() as connection:
+        writing.add_array_files(connection, [_recorded(file, "graph") for file in files])
         writing.add_graph(
             connection,
             graph_id,
@@ -90,6 +101,32 @@ def knn_graph(
         )
     on_event(Event("finished", "graph", len(text_ids), len(text_ids), "texts"))
     return graph
+
+
+def _smaller_graph(
+    session: Session, embedding: EmbeddingRecord, text_ids: npt.NDArray[np.uint32], k: int
+) -> tuple[_core.KnnGraph, npt.NDArray[np.intp]] | None:
+    """The largest stored graph of texts that are all in the selection, and where they are in it.
+
+    None if there is none, or if most texts are new: then building anew costs hardly more.
+    """
+    with session.store.reading() as connection:
+        stored = reading.graphs_of(connection, embedding.embedder_id)
+    for graph_id, _, stored_k, n_points in stored:
+        file = f"graphs/{graph_id}.text_ids.npy"
+        if stored_k != k or not n_points < len(text_ids) < 2 * n_points or n_points <= k:
+            continue
+        if not (session.folder.path / file).exists():  # of an older version
+            continue
+        old_ids = np.asarray(session.folder.read_array(file))
+        if not np.isin(old_ids, text_ids, assume_unique=True).all():
+            continue
+        old = _core.KnnGraph.from_arrays(
+            np.asarray(session.folder.read_array(f"graphs/{graph_id}.indices.npy")),
+            np.asarray(session.folder.read_array(f"graphs/{graph_id}.distances.npy")),
+        )
+        return old, np.searchsorted(text_ids, old_ids)
+    return None
 
 
 def layout(
@@ -140,8 +177,9 @@ def layout(
     if points.shape[1] < n_components:
         points = np.pad(points, ((0, 0), (0, n_components - points.shape[1])))
     projection_id = _name(embedding.embedder_id, hash_, n_components, parameters)
-    session.folder.write_array(f"projections/{projection_id}.npy", points)
+    written = session.folder.write_array(f"projections/{projection_id}.npy", points)
     with session.store.writing() as connection:
+        writing.add_array_files(connection, [_recorded(written, "projection")])
         writing.add_projection(
             connection,
             projection_id,
@@ -175,6 +213,10 @@ def stage_progress(on_event: OnEvent, stage: str, size: int | None = None) -> Pr
     if size is None:
         return Progress(on_event, stage)
     return Progress(on_event, stage, unit="texts", size=size, total=size)
+
+
+def _recorded(written: WrittenFile, kind: str) -> ArrayFileRecord:
+    return ArrayFileRecord(file=written.file, kind=kind, n_bytes=written.n_bytes, checksum=written.checksum)
 
 
 def _name(*parts: object) -> str:

@@ -6,16 +6,21 @@ Nothing here reads, writes or computes; a record is what a function found out, n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 __all__ = [
     "BATCH_SIZE",
     "CONVERSATION_SCHEMA",
     "NOISE",
+    "UNITS",
+    "ArrayFileRecord",
     "ClusterHit",
     "ClusterRecord",
     "ConversationBatch",
@@ -30,6 +35,9 @@ __all__ = [
     "RunRecord",
     "SearchHit",
     "SearchResult",
+    "SegmentRecord",
+    "Selection",
+    "SourceRecord",
     "WorkspaceInfo",
     "ignore_events",
     "to_json",
@@ -48,7 +56,8 @@ CONVERSATION_SCHEMA = pl.Schema(
         "language": pl.String(),
         "timestamp": pl.Datetime("us", "UTC"),
         "turns": pl.List(pl.Struct({"role": pl.String(), "content": pl.String()})),
-        "extra": pl.String(),  # JSON object of every other field of the source, null if there is none
+        # every other field of the source: a JSON object as text, or, of a table, a struct of its columns; null if none
+        "extra": pl.String(),
         "line": pl.UInt64(),  # 1-based line, element or row in the source
     }
 )
@@ -98,47 +107,110 @@ def ignore_events(event: Event) -> None:
     """The listener of callers that want none."""
 
 
+UNITS = ("first", "turn", "dialogue")
+"""What a query is: the first user turn with text, every user turn with text, or the whole dialogue as one text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which queries a selection, a search or a listing is about; None leaves a field open. Values are exact."""
+    """Which queries a selection, a search, a listing or an export is about; None leaves a field open.
+
+    Attributes:
+        dataset, model: exact names.
+        language: English name; of the source, or, where that says nothing, the detected one.
+        min_length, max_length: characters of the text, both inclusive.
+        min_quality: 0 to 1, inclusive.
+        since, until: time of the conversation, from (inclusive) and to (exclusive), with a time zone.
+        where: a condition in SQL over the columns of `columns.QUERY_SCHEMA`: ``n_turns > 2 AND text LIKE '%refund%'``.
+        near_duplicates: False keeps one text of each group of near-duplicates.
+        limit: at most this many distinct texts (or rows of a listing).
+    """
 
     dataset: str | None = None
     model: str | None = None
     language: str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    min_quality: float | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    where: str | None = None
+    near_duplicates: bool | None = None
     limit: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Only the fields that are set."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Only the fields that are set, as JSON values."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Filters:
+        """The filters that `to_dict` wrote."""
+        times = {name: datetime.fromisoformat(values[name]) for name in ("since", "until") if name in values}
+        return cls(**{**values, **times})
+
+    def without_limit(self) -> Filters:
+        """The same conditions for any number of texts."""
+        return replace(self, limit=None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every query passes."""
+        return not self.without_limit().to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Distinct texts, ascending by id, with how many of the selected queries ask each."""
+
+    text_ids: npt.NDArray[np.uint32]
+    weights: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.text_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """What `load` did with one file. All counts are of this call.
+    """What `load` did. All counts are of this call, over all its files.
 
     Attributes:
-        n_read: conversations read from the file.
-        n_new: of these, conversations that were not in the data set yet.
+        path: the file, folder or pattern that was asked for.
+        format: of the file, or ``mixed``.
+        unit: what a query is, see `UNITS`.
+        n_files: files that were read, or found to be loaded already.
+        n_read: conversations read.
+        n_new: of these, conversations that were not in the data set yet, and were kept.
+        n_filtered: new conversations that were left out because no query of theirs passes the filters.
         n_queries: queries made from the new conversations.
         n_new_texts: distinct texts not seen before in this workspace.
         n_without_query: new conversations without any user text; kept, but they yield no query.
+        n_redacted: new conversations in which something was replaced.
         n_problems: broken elements that were skipped; the first hundred stand in ``problems``.
-        already_loaded: the file was recognised as completely loaded and not read again.
-        finished: the file was read to its end (false when ``limit`` stopped it).
+        already_loaded: every file was recognised as completely loaded and not read again.
+        finished: all files were read to their end (false when ``limit`` stopped it).
     """
 
     dataset: str
     path: str
     format: str
+    unit: str = "first"
+    n_files: int = 1
     n_read: int
     n_new: int
+    n_filtered: int = 0
     n_queries: int
     n_new_texts: int
     n_without_query: int
+    n_redacted: int = 0
     n_problems: int
     problems: tuple[Problem, ...]
     already_loaded: bool
     finished: bool
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,20 +227,63 @@ class EmbedReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """One file of a data set; ``position`` is its last line that is accounted for."""
+
+    id: int
+    dataset_id: int
+    path: str
+    format: str
+    column_mapping: Mapping[str, Any]
+    filters: Mapping[str, Any]
+    redacted: bool
+    fingerprint: str
+    created_at: str
+    finished: bool
+    position: int
+    n_conversations: int
+    n_problems: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRecord:
-    """One loaded data set; ``position`` is the last source line accounted for."""
+    """One loaded data set. ``source`` and ``format`` are of its newest file."""
 
     id: int
     name: str
     source: str
     format: str
+    unit: str
     description: str | None
     created_at: str
     finished: bool
-    position: int
+    n_files: int
     n_conversations: int
+    n_turns: int
     n_queries: int
     n_problems: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRecord:
+    """The Parquet file with conversations ``first_id`` to ``last_id``."""
+
+    first_id: int
+    last_id: int
+    source_id: int
+    file: str
+    n_bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayFileRecord:
+    """An immutable array file of the workspace and what it should look like."""
+
+    file: str
+    kind: str
+    n_bytes: int
+    checksum: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +315,7 @@ class RunRecord:
     n_texts: int
     n_queries: int
     n_noise: int
+    n_assigned: int = 0
     seed: int | None
     labeled: bool
     program_version: str

@@ -16,6 +16,7 @@ from lmsys_rs import _core
 from lmsys_rs.errors import InvalidInputError, ModelError
 from lmsys_rs.models import Encoder
 from lmsys_rs.records import NOISE, ClusterHit, EmbeddingRecord, Filters, SearchHit, SearchResult
+from lmsys_rs.selection import first_queries, select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -71,8 +72,8 @@ def search_queries(
         applied = search_clusters(session, within_clusters, run_id=run.run_id, n_results=top_clusters, encoder=encoder)
         nearest = [hit.cluster_id for hit in applied]
         cluster_ids = nearest if cluster_ids is None else [i for i in cluster_ids if i in nearest]
+    passing = select(session, filters.without_limit()).text_ids
     with session.store.reading() as connection:
-        passing, _ = reading.selection(connection, filters)
         members = None if run is None else reading.members(connection, run.run_id)
     where = np.zeros(embedding.n_rows, dtype=np.bool_)
     where[passing[passing < embedding.n_rows]] = True
@@ -83,8 +84,8 @@ def search_queries(
     if cluster_ids is not None:
         where &= np.isin(labels, np.asarray(list(cluster_ids), dtype=np.int32))
     rows, distances = _nearest(session, embedding, encoder.embed([text]), max(n_results, n_candidates), where)
+    sources = first_queries(session, rows, filters.without_limit())
     with session.store.reading() as connection:
-        sources = reading.text_sources(connection, rows, filters)
         titles = {} if run is None else {c.cluster_id: c.title for c in reading.clusters(connection, run.run_id)}
     found = sources.with_columns(pl.Series("cluster_id", labels[rows]), pl.Series("distance", distances))
     return SearchResult(

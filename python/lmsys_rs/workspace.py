@@ -1,30 +1,44 @@
-"""Where the array files of a workspace lie, and how they are written so that no reader ever sees half of one.
+"""Where the files of a workspace lie, how they are written so that no reader ever sees half of one, and who may write.
 
 It knows paths and bytes only: what a file means (which texts, which parameters) stands in the database, see `store`.
-A vector file grows at its end and its valid rows never change; every other file is written aside and renamed.
+A vector file grows at its end and its valid rows never change; every other file is written aside, synced and renamed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lmsys_rs.errors import StoreError
 
-__all__ = ["DATABASE", "WorkspaceFolder"]
+__all__ = ["DATABASE", "FOLDERS", "WorkspaceFolder", "WrittenFile", "checksum_of", "is_writable"]
 
 DATABASE = "lmsys.db"
-FOLDERS = ("vectors", "graphs", "projections")
+FOLDERS = ("conversations", "columns", "vectors", "graphs", "projections", "signals")
+OURS = (*FOLDERS, "backups", "writer.lock")
+CHECKSUM_BYTES = 1 << 20  # read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file that is complete and on disk; ``file`` is relative to the workspace, ``checksum`` its SHA-256."""
+
+    file: str
+    n_bytes: int
+    checksum: str
 
 
 class WorkspaceFolder:
-    """One workspace folder: ``lmsys.db`` beside ``vectors/``, ``graphs/`` and ``projections/``."""
+    """One workspace folder: ``lmsys.db`` beside the folders of its array files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +55,7 @@ class WorkspaceFolder:
         if path.exists() and not path.is_dir():
             raise StoreError(f"{path} is a file: a workspace is a folder", hint=f"try {path.with_suffix('.lmsys')}")
         if not (path / DATABASE).exists():
-            strangers = [entry.name for entry in path.iterdir() if entry.name not in FOLDERS] if path.exists() else []
+            strangers = [entry.name for entry in path.iterdir() if entry.name not in OURS] if path.exists() else []
             if strangers:
                 raise StoreError(
                     f"{path} is not a workspace: it holds {strangers[0]!r} and no {DATABASE}",
@@ -51,14 +65,20 @@ class WorkspaceFolder:
                 raise StoreError(
                     f"there is no workspace at {path}", hint=f"lmsys load FILE --workspace {path} makes one"
                 )
-        for name in FOLDERS:
-            (path / name).mkdir(parents=True, exist_ok=True)
+        if is_writable(path):
+            for name in FOLDERS:
+                (path / name).mkdir(parents=True, exist_ok=True)
         return cls(path)
 
     @property
     def database(self) -> Path:
         """Path of the SQLite file."""
         return self.path / DATABASE
+
+    @property
+    def lock(self) -> Path:
+        """Path of the file that the one writer holds locked."""
+        return self.path / "writer.lock"
 
     def vector_file(self, embedder_id: str) -> str:
         """Name of the vector file of an embedder, relative to the workspace."""
@@ -70,20 +90,27 @@ class WorkspaceFolder:
         Raises:
             StoreError: the file is missing or shorter than the database says.
         """
+        return self._mapped(file, np.dtype("<f4"), n_rows, dim, hint="lmsys verify --repair makes it anew")
+
+    def signatures(self, file: str, *, n_rows: int, width: int) -> npt.NDArray[np.uint32]:
+        """The first ``n_rows`` MinHash signatures, (n_rows, width) uint32, mapped read-only."""
+        return self._mapped(file, np.dtype("<u4"), n_rows, width, hint="lmsys verify --repair makes it anew")
+
+    def _mapped(self, file: str, dtype: np.dtype[Any], n_rows: int, width: int, *, hint: str) -> npt.NDArray[Any]:
         if n_rows == 0:
-            return np.empty((0, dim), dtype=np.float32)
+            return np.empty((0, width), dtype=dtype)
         path = self.path / file
-        need = n_rows * dim * 4
+        need = n_rows * width * dtype.itemsize
         got = path.stat().st_size if path.exists() else 0
         if got < need:
-            raise StoreError(
-                f"{path} is damaged: {got:,} bytes, need {need:,}", hint="lmsys embed --force makes it anew"
-            )
-        return np.memmap(path, dtype="<f4", mode="r", shape=(n_rows, dim))
+            raise StoreError(f"{path} is damaged: {got:,} bytes, need {need:,}", hint=hint)
+        return np.memmap(path, dtype=dtype, mode="r", shape=(n_rows, width))
 
     @contextmanager
-    def appended_vectors(self, file: str, *, start: int, stop: int, dim: int) -> Iterator[npt.NDArray[np.float32]]:
-        """Rows ``start..stop`` of a vector file, (stop - start, dim) float32, to be written in place.
+    def appended_vectors(
+        self, file: str, *, start: int, stop: int, dim: int, dtype: str = "<f4"
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Rows ``start..stop`` of a growing file, (stop - start, dim) of 4 bytes each, to be written in place.
 
         On a clean exit they are on disk; the caller then records them as valid. Rows before ``start`` are not touched.
 
@@ -99,24 +126,39 @@ class WorkspaceFolder:
                 os.posix_fallocate(handle.fileno(), start * row, end - start * row)
             elif path.stat().st_size < end:
                 handle.truncate(end)
-        mapped = np.memmap(path, dtype="<f4", mode="r+", offset=start * row, shape=(stop - start, dim))
+        mapped = np.memmap(path, dtype=dtype, mode="r+", offset=start * row, shape=(stop - start, dim))
         yield mapped
         mapped.flush()
         with path.open("r+b") as handle:  # Windows syncs only what is open for writing
             os.fsync(handle.fileno())
 
-    def write_array(self, file: str, array: npt.NDArray[np.generic]) -> None:
-        """Write an immutable ``.npy`` file: aside, synced, then renamed into place."""
+    def write_file(self, file: str, write: Callable[[Path], object]) -> WrittenFile:
+        """Let ``write`` fill a file aside; then sync it, rename it into place and say what is in place now.
+
+        Raises:
+            OSError: the disk is full; the file aside is removed.
+        """
         path = self.path / file
         aside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with aside.open("wb") as handle:
-                np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
-                handle.flush()
+            write(aside)
+            with aside.open("r+b") as handle:  # Windows syncs only what is open for writing
                 os.fsync(handle.fileno())
+            written = WrittenFile(file, aside.stat().st_size, checksum_of(aside))
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+        return written
+
+    def write_array(self, file: str, array: npt.NDArray[np.generic]) -> WrittenFile:
+        """Write an immutable ``.npy`` file."""
+
+        def write(path: Path) -> None:
+            with path.open("wb") as handle:
+                np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
+
+        return self.write_file(file, write)
 
     def read_array(self, file: str) -> npt.NDArray[np.generic]:
         """An array written by `write_array`, mapped read-only.
@@ -128,12 +170,68 @@ class WorkspaceFolder:
         try:
             array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} is missing or damaged: {error}") from error
+            raise StoreError(
+                f"{path} is missing or damaged: {error}", hint="lmsys verify --repair makes it anew"
+            ) from error
         return array
+
+    def remove(self, file: str) -> None:
+        """Remove a file that the database does not name any more."""
+        (self.path / file).unlink(missing_ok=True)
+
+    def files(self) -> set[str]:
+        """Every file in the folders of arrays, relative to the workspace; files aside are left out."""
+        return {
+            f"{name}/{file.name}"
+            for name in FOLDERS
+            if (self.path / name).is_dir()
+            for file in (self.path / name).iterdir()
+            if file.is_file() and not file.name.startswith(".")
+        }
+
+    def remove_left_aside(self) -> None:
+        """Remove what a killed writer left beside its files. Only the one writer may call this."""
+        for name in FOLDERS:
+            for file in (self.path / name).glob(".*"):
+                file.unlink(missing_ok=True)
+
+    def database_bytes(self) -> int:
+        """Size of the SQLite file and its log."""
+        log = self.database.with_name(f"{DATABASE}-wal")
+        return self.database.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
     def array_bytes(self) -> int:
         """Size of all array files together."""
-        return sum(file.stat().st_size for name in FOLDERS for file in (self.path / name).iterdir() if file.is_file())
+        return sum((self.path / file).stat().st_size for file in self.files())
+
+
+def checksum_of(path: Path, *, start: int = 0, stop: int | None = None) -> str:
+    """SHA-256 of a file, or of its bytes ``start`` to ``stop - 1``, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        left = stop - start if stop is not None else None
+        while chunk := file.read(CHECKSUM_BYTES if left is None else min(CHECKSUM_BYTES, left)):
+            digest.update(chunk)
+            if left is not None:
+                left -= len(chunk)
+    return digest.hexdigest()
+
+
+def is_writable(path: Path) -> bool:
+    """Whether files can be made in this folder (or, if it does not exist, whether that is still to be seen)."""
+    return not path.exists() or os.access(path, os.W_OK | os.X_OK)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on disk once its folder is; Windows can't sync folders and needs no such call."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _slug(name: str) -> str:

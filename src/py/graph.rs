@@ -36,6 +36,29 @@ impl PyKnnGraph {
         Ok(Self(Arc::new(run(py, progress, |task| exact::build(vectors, k, task))?)))
     }
 
+    /// The graph of more rows, equal to one built anew, for the price of the new rows.
+    ///
+    /// Args:
+    ///     X: (m, dim) real numbers: the rows of this graph and new ones.
+    ///     positions: (n,) uint32, ascending: which row of X each row of this graph is.
+    ///     progress: called with (rows done, m).
+    ///
+    /// Raises:
+    ///     InvalidInputError: if positions do not fit, or this graph has short lists.
+    #[pyo3(signature = (X, positions, *, progress=None))]
+    #[allow(non_snake_case)]
+    fn extend(
+        &self,
+        py: Python<'_>,
+        X: &Bound<'_, PyAny>,
+        positions: Vec<u32>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let matrix = Matrix::from_python(X, "X")?;
+        let vectors = matrix.view()?;
+        Ok(Self(Arc::new(run(py, progress, |task| exact::extend(&self.0, &positions, vectors, task))?)))
+    }
+
     /// Take neighbor lists made elsewhere.
     ///
     /// Args:

@@ -13,9 +13,11 @@ mod insight;
 mod mixture;
 mod project;
 mod read;
+mod signals;
 mod text;
 
 use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 
 #[pymodule]
 mod _core {
@@ -41,6 +43,11 @@ mod _core {
     #[pymodule_export]
     use super::read::PyJsonReader;
     #[pymodule_export]
+    use super::signals::{
+        group_pairs, minhash_signatures, near_duplicate_pairs, near_duplicate_pairs_from_graph, redact_texts,
+        shingle_similarity, text_signals,
+    };
+    #[pymodule_export]
     use super::text::{cut_texts, normalize_texts, text_hashes, top_terms};
 
     use super::*;
@@ -48,6 +55,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("PERSONAL_KINDS", super::signals::personal_kinds().into_py_dict(module.py())?)?;
         let mut names: Vec<String> =
             module.dict().keys().iter().map(|name| name.extract()).collect::<PyResult<Vec<String>>>()?;
         names.retain(|name| !name.starts_with("__") || name == "__version__");

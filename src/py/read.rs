@@ -9,18 +9,19 @@ use pyo3_arrow::PyRecordBatch;
 
 use super::boundary::run;
 use crate::error::Error;
-use crate::read::{JsonReader, Layout, Mapping};
+use crate::read::{JsonReader, Layout, Mapping, Shape};
 
-/// Turns bytes of JSON lines, or of one JSON array, into batches of conversations.
+/// Turns bytes of JSON lines, of one JSON array, or of objects one after another into batches of conversations.
 ///
 /// Args:
 ///     mapping: where the format keeps what. Keys conversation_id, turns, role, content, model, language, timestamp,
-///         text: a field name or a list of alternatives, dots descend into objects. Key roles: source role to
-///         user, assistant, system or tool.
-///     layout: "lines", "array", or "auto" (by the first byte).
+///         text, turn_id (the field of the first turn that is the id): a field name or a list of alternatives, dots
+///         descend into objects. Key roles: source role to user, assistant, system or tool. Key shape: the name of a
+///         format that field names can't describe; named fields then go before its own.
+///     layout: "lines", "array", "values" (objects one after another), or "auto" (lines or array, by the first byte).
 ///
 /// Raises:
-///     InvalidInputError: if a key or the layout is unknown, or neither turns nor text is named.
+///     InvalidInputError: if a key, the shape or the layout is unknown, or neither turns nor text nor a shape is named.
 #[pyclass(name = "JsonReader", module = "lmsys_rs._core", frozen)]
 pub struct PyJsonReader(Mutex<JsonReader>);
 
@@ -33,7 +34,12 @@ impl PyJsonReader {
             "auto" => None,
             "lines" => Some(Layout::Lines),
             "array" => Some(Layout::Array),
-            other => return Err(Error::invalid(format!("layout must be auto, lines or array: got '{other}'")).into()),
+            "values" => Some(Layout::Values),
+            other => {
+                return Err(
+                    Error::invalid(format!("layout must be auto, lines, array or values: got '{other}'")).into()
+                );
+            }
         };
         Ok(Self(Mutex::new(JsonReader::new(to_mapping(mapping)?, layout)?)))
     }
@@ -56,13 +62,14 @@ impl PyJsonReader {
         Ok((PyRecordBatch::new(batch), broken.into_iter().map(|broken| (broken.number, broken.message)).collect()))
     }
 
-    /// "lines" or "array"; "auto" until the first byte that is not white space.
+    /// "lines", "array" or "values"; "auto" until the first byte that is not white space.
     #[getter]
     fn layout(&self) -> PyResult<&'static str> {
         Ok(match self.lock()?.layout() {
             None => "auto",
             Some(Layout::Lines) => "lines",
             Some(Layout::Array) => "array",
+            Some(Layout::Values) => "values",
         })
     }
 }
@@ -81,6 +88,13 @@ fn to_mapping(dict: &Bound<'_, PyDict>) -> PyResult<Mapping> {
             mapping.roles = value.extract::<HashMap<String, String>>()?;
             continue;
         }
+        if key == "shape" {
+            let name: String = value.extract()?;
+            let known = || Shape::NAMES.map(|(name, _)| name).join(", ");
+            let unknown = || Error::invalid(format!("shape must be one of {}: got '{name}'", known()));
+            mapping.shape = Some(Shape::from_name(&name).ok_or_else(unknown)?);
+            continue;
+        }
         let names: Vec<String> = match value.extract::<String>() {
             Ok(name) => vec![name],
             Err(_) => value.extract()?,
@@ -94,6 +108,7 @@ fn to_mapping(dict: &Bound<'_, PyDict>) -> PyResult<Mapping> {
             "language" => &mut mapping.language,
             "timestamp" => &mut mapping.timestamp,
             "text" => &mut mapping.text,
+            "turn_id" => &mut mapping.turn_id,
             other => return Err(Error::invalid(format!("mapping has an unknown key '{other}'")).into()),
         };
         *field = names;

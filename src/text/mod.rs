@@ -1,7 +1,15 @@
-//! When two texts are the same (normal form and hash), how they are shortened for show, and which terms a cluster is
-//! about.
+//! When two texts are the same (normal form and hash) or nearly so, how they are shortened for show, which terms a
+//! cluster is about, and what can be said about a text without a model: language, size, quality, personal data.
 
+pub mod characters;
+pub mod language;
+pub mod near_duplicates;
 pub mod normal;
+pub mod personal;
+pub mod quality;
+pub mod shingles;
+pub mod signals;
+pub mod template;
 pub mod terms;
 mod words;
 

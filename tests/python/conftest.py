@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from lmsys_rs.pipeline import embed, load
+from lmsys_rs.embedding import embed
+from lmsys_rs.loading import load
 from lmsys_rs.sample import write_sample
 from lmsys_rs.session import Session, open_session
 

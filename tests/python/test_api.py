@@ -63,9 +63,9 @@ def test_search_uses_the_encoder_of_the_vectors(ws: Any) -> None:
 
 def test_frames_of_the_workspace(ws: Any) -> None:
     assert ws.datasets()["name"].to_list() == ["sample"]
-    assert ws.queries(limit=7).height == 7
-    assert ws.queries(language="German")["language"].unique().to_list() == ["German"]
-    assert ws.texts()["text_id"].to_list() == list(range(ws.vectors().shape[0]))
+    assert ws.queries(limit=7).collect().height == 7
+    assert ws.queries(language="German").collect()["language"].unique().to_list() == ["German"]
+    assert ws.texts().collect()["text_id"].to_list() == list(range(ws.vectors().shape[0]))
     assert ws.info().n_conversations == 300
 
 

@@ -20,10 +20,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "records": set(),
     "engine": {"_core"},
+    "prefetch": set(),
+    "extras": set(),
+    "conditions": {"records"},
     # these never know each other
-    "readers": {"records", "_core"},
-    "store": {"records", "_core"},
+    "readers": {"records", "extras", "_core"},
+    "store": {"records", "_core", "migrations"},
     "workspace": {"records"},
+    "locking": set(),
     "models": {"records", "_core"},
     "map": {"records", "map_clusters", "plot"},
     "map_clusters": {"records", "map"},
@@ -31,27 +35,48 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sample_topics": set(),
     "sample": {"sample_topics"},
     "migrations": {"store"},
-    # an open workspace is folder and database together
-    "session": {"records", "store", "workspace"},
+    # an open workspace is folder, database and the right to write together
+    "session": {"records", "store", "workspace", "locking"},
+    "segments": {"records", "workspace", "extras"},
+    # what use cases share: which queries, which vectors
+    "columns": {"records", "session", "store"},
+    "layouts": {"records", "session", "store", "workspace", "_core"},
+    "duplicates": {"records", "session", "store", "layouts", "_core"},
+    "selection": {"records", "session", "store", "columns", "conditions", "duplicates"},
+    "views": {"records", "session", "store", "columns", "conditions", "duplicates", "segments", "selection"},
     # use cases
-    "layouts": {"records", "session", "store", "_core"},
-    "clustering": {"records", "session", "store", "layouts", "_core"},
-    "labeling": {"records", "session", "store", "layouts", "_core"},
-    "search": {"records", "session", "store", "models", "_core"},
-    "exporting": {"records", "session", "store"},
-    "drawing": {"records", "session", "store", "layouts", "map"},
+    "preparing": {"records", "store", "conditions", "extras", "_core"},
+    "signals": {"records", "session", "store", "columns", "duplicates", "preparing"},
+    "loading": {
+        *("records", "session", "store", "readers", "segments", "columns", "duplicates", "preparing", "prefetch"),
+    },
+    "embedding": {"records", "session", "store", "models", "layouts"},
+    "clustering": {"records", "session", "store", "layouts", "selection", "_core"},
+    "assigning": {"records", "session", "store", "selection", "clustering", "_core"},
+    "labeling": {"records", "session", "store", "layouts", "selection", "_core"},
+    "search": {"records", "session", "store", "models", "selection", "_core"},
+    "exporting": {"records", "session", "store", "selection"},
+    "drawing": {"records", "session", "store", "layouts", "selection", "map"},
+    "deleting": {"records", "session", "store", "columns", "duplicates"},
+    "sql": {"session", "views"},
+    "verifying": {
+        *("records", "session", "store", "workspace", "readers", "columns", "duplicates", "layouts", "preparing"),
+        *("loading", "embedding", "search", "segments", "_core"),
+    },
     "pipeline": {
         *("records", "session", "store", "readers", "models", "_core"),
-        *("clustering", "labeling", "layouts", "drawing"),
+        *("loading", "embedding", "clustering", "labeling", "drawing", "selection"),
     },
     # front ends: they know the use cases, never each other
     "api": {
-        *("records", "session", "store", "readers", "models"),
-        *("clustering", "labeling", "search", "exporting", "drawing", "pipeline", "map"),
+        *("records", "session", "store", "readers", "models", "conditions", "map"),
+        *("loading", "embedding", "clustering", "assigning", "labeling", "search", "selection", "views", "sql"),
+        *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "cli": {
-        *("records", "session", "store", "readers", "models", "sample", "engine", "_core"),
-        *("clustering", "labeling", "search", "exporting", "drawing", "pipeline"),
+        *("records", "session", "store", "readers", "models", "conditions", "sample", "engine", "_core"),
+        *("loading", "embedding", "clustering", "assigning", "labeling", "search", "selection", "views", "sql"),
+        *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "__init__": {"_core", "engine", "api", "models", "readers", "sample"},
     "__main__": {"cli"},
@@ -109,6 +134,7 @@ def test_python_house_rules(path: Path) -> None:
     assert not outside & {"requests", "httpx", "aiohttp"}
     assert not outside & {"typer", "rich"} or name.startswith("cli/")
     assert not outside & {"sqlalchemy", "alembic", "sqlite3"} or name.startswith(("store/", "migrations/"))
+    assert "duckdb" not in outside or name == "sql.py"
 
 
 def test_type_ignore_has_a_reason() -> None:

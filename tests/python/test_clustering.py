@@ -11,8 +11,9 @@ from lmsys_rs import _core
 from lmsys_rs.clustering import _by_size, cluster, default_k
 from lmsys_rs.errors import InvalidInputError, StoreError
 from lmsys_rs.layouts import knn_graph, layout
-from lmsys_rs.pipeline import load
+from lmsys_rs.loading import load
 from lmsys_rs.records import Filters
+from lmsys_rs.selection import select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -56,10 +57,9 @@ def test_runs_are_listed_newest_first_even_within_a_second(embedded: Session) ->
 
 def test_filters_choose_the_texts(embedded: Session) -> None:
     run = cluster(embedded, _core.KMeans(n_clusters=2), filters=Filters(language="English"))
-    with embedded.store.reading() as connection:
-        ids, weights = reading.selection(connection, Filters(language="English"))
-    assert members(embedded, run.run_id)["text_id"].to_list() == ids.tolist()
-    assert run.n_queries == int(weights.sum())
+    selected = select(embedded, Filters(language="English"))
+    assert members(embedded, run.run_id)["text_id"].to_list() == selected.text_ids.tolist()
+    assert run.n_queries == int(selected.weights.sum())
     assert run.filters == {"language": "English"}
 
 
@@ -120,8 +120,7 @@ def test_space_that_makes_no_sense_is_refused(embedded: Session) -> None:
 
 def test_graph_and_layout_are_made_once(embedded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     embedding = embedded.embedding()
-    with embedded.store.reading() as connection:
-        ids, _ = reading.selection(connection, Filters())
+    ids = select(embedded).text_ids
     graph = knn_graph(embedded, embedding, ids, k=15)
     points = layout(embedded, embedding, ids)
     files = sorted(file.name for file in embedded.folder.path.glob("*/*.npy"))

@@ -13,8 +13,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from lmsys_rs import selection, views
 from lmsys_rs.errors import InvalidInputError, ReaderError
-from lmsys_rs.pipeline import dataset_name, load
+from lmsys_rs.loading import dataset_name, load
 from lmsys_rs.records import Event, Filters
 from lmsys_rs.session import Session, open_session
 from lmsys_rs.store import reading
@@ -54,11 +55,11 @@ def test_all_turns_are_kept_and_the_first_user_turn_is_the_query(session: Sessio
     report = load(session, jsonl(tmp_path / "f.jsonl", [row]))
     assert (report.n_read, report.n_new, report.n_queries, report.n_new_texts) == (1, 1, 1, 1)
     assert texts(session) == ["first question"]
+    turns = views.turns(session).select("position", "role", "content").collect()
+    extra = views.conversations(session).collect()["extra"].item()
     with session.store.reading() as connection:
-        turns = connection.exec_driver_sql("SELECT position, role, content FROM turn ORDER BY position").all()
-        extra = connection.exec_driver_sql("SELECT extra FROM conversation").scalar_one()
         position = connection.exec_driver_sql("SELECT position FROM query").scalar_one()
-    assert [tuple(turn) for turn in turns] == [
+    assert turns.rows() == [
         (0, "system", "be kind"),
         (1, "user", "  first question "),
         (2, "assistant", "answer"),
@@ -71,8 +72,7 @@ def test_all_turns_are_kept_and_the_first_user_turn_is_the_query(session: Sessio
 def test_equal_texts_share_one_id_and_ids_are_dense(session: Session, tmp_path: Path) -> None:
     rows = [talk("a"), talk("b"), talk(" a\n"), talk("Cafe\u0301"), talk("Café"), talk("c")]
     load(session, jsonl(tmp_path / "f.jsonl", rows))
-    with session.store.reading() as connection:
-        page = reading.text_page(connection)
+    page = views.texts(session).collect()
     assert page["text"].to_list() == ["a", "b", "Café", "c"]
     assert page["text_id"].to_list() == [0, 1, 2, 3]
     assert page["n_queries"].to_list() == [2, 1, 2, 1]
@@ -140,9 +140,7 @@ def test_first_user_turn_with_text_is_taken(session: Session, tmp_path: Path) ->
 def test_strange_texts_are_stored(session: Session, tmp_path: Path) -> None:
     contents = ["x" * 5_000_000, "nul \x00 inside", "👩‍👩‍👧 🇩🇪", "line\u2028separator"]
     load(session, jsonl(tmp_path / "f.jsonl", [talk(c) for c in contents]))
-    with session.store.reading() as connection:
-        stored = connection.exec_driver_sql("SELECT content FROM turn ORDER BY conversation_id").scalars().all()
-    assert list(stored) == contents
+    assert views.turns(session).collect()["content"].to_list() == contents
     assert "\x00" not in texts(session)[1]
 
 
@@ -180,19 +178,19 @@ def test_unreadable_file_leaves_no_data_set(session: Session, tmp_path: Path) ->
 
 
 def test_metadata_can_be_filtered(loaded: Session) -> None:
-    with loaded.store.reading() as connection:
-        everything = reading.query_page(connection, filters=Filters(), limit=None)
-        german = reading.query_page(connection, filters=Filters(language="German"), limit=None)
-        ids, weights = reading.selection(connection, Filters(language="German"))
+    everything = selection.queries(loaded, limit=None)
+    german = selection.queries(loaded, Filters(language="German"), limit=None)
+    selected = selection.select(loaded, Filters(language="German"))
     assert german.height == everything.filter(pl.col("language") == "German").height > 0
-    assert int(weights.sum()) == german.height
-    assert sorted(ids.tolist()) == ids.tolist() == sorted(set(german["text_id"].to_list()))
+    assert int(selected.weights.sum()) == german.height
+    ids = selected.text_ids.tolist()
+    assert sorted(ids) == ids == sorted(set(german["text_id"].to_list()))
     assert everything["timestamp"].null_count() == 0
 
 
 def test_events_tell_what_happens(session: Session, sample_file: Path) -> None:
     events: list[Event] = []
-    load(session, sample_file, on_event=events.append)
+    load(session, sample_file, on_event=lambda event: events.append(event) if event.stage == "load" else None)
     assert [event.kind for event in events] == ["started", "advanced", "finished"]
     assert (events[1].done, events[1].total, events[1].unit) == (300, 300, "rows")
 
@@ -207,7 +205,7 @@ def test_data_set_is_named_after_the_file(path: str, name: str) -> None:
 
 LOAD = """
 import sys
-from lmsys_rs.pipeline import load
+from lmsys_rs.loading import load
 from lmsys_rs.session import open_session
 with open_session(sys.argv[2]) as session:
     load(session, sys.argv[1], on_event=lambda event: print(event.done, flush=True))

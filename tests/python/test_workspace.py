@@ -14,7 +14,9 @@ from lmsys_rs.workspace import WorkspaceFolder
 
 def test_new_folder_gets_its_parts(tmp_path: Path) -> None:
     folder = WorkspaceFolder.open(tmp_path / "new.lmsys")
-    assert sorted(entry.name for entry in folder.path.iterdir()) == ["graphs", "projections", "vectors"]
+    assert sorted(entry.name for entry in folder.path.iterdir()) == [
+        *("columns", "conversations", "graphs", "projections", "signals", "vectors")
+    ]
 
 
 def test_missing_folder_is_not_made_when_not_asked(tmp_path: Path) -> None:

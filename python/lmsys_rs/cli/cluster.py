@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
 import typer
 
-from lmsys_rs import _core, clustering, labeling
+from lmsys_rs import _core, assigning, clustering, labeling, selection
 from lmsys_rs.cli import render
 from lmsys_rs.cli.options import (
     AsJson,
-    DatasetFilter,
-    LanguageFilter,
     Limit,
-    ModelFilter,
     RunId,
     Seed,
     WorkspaceOption,
     ignored,
     open_workspace,
     told_ignored,
+    with_filters,
 )
 from lmsys_rs.cli.views import cluster_rows, print_clusters
 from lmsys_rs.errors import InvalidInputError
@@ -46,19 +45,19 @@ def register(root: typer.Typer) -> None:
     root.command("label", epilog="Example: lmsys label latest")(_label)
     root.command("runs", epilog="Example: lmsys runs --latest --json")(_runs)
     root.command("list-clusters", epilog="Example: lmsys list-clusters latest --show-examples 3")(_list_clusters)
+    root.command("assign", epilog="Example: lmsys assign latest --json")(_assign)
     root.command("inspect", epilog="Example: lmsys inspect latest 17 --json")(_inspect)
 
 
 @app.command("kmeans", epilog="Example: lmsys cluster kmeans --n-clusters 50")
+@with_filters()
 def _kmeans(
+    filters: Filters,
     workspace: WorkspaceOption = None,
     n_clusters: Annotated[int, typer.Option("--n-clusters", min=1)] = 200,
     max_iter: Annotated[int, typer.Option("--max-iter", min=1)] = 300,
     n_init: Annotated[int, typer.Option("--n-init", min=1, help="Starts; the best is kept.")] = 1,
     description: Description = None,
-    dataset: DatasetFilter = None,
-    model: ModelFilter = None,
-    language: LanguageFilter = None,
     limit: Limit = None,
     space: Space = "auto",
     reduce_to: ReduceTo = 5,
@@ -76,21 +75,30 @@ def _kmeans(
         use_chroma=use_chroma, embed_batch_size=embed_batch_size, chunk_size=chunk_size, mb_batch_size=mb_batch_size
     )
     estimator = _core.KMeans(n_clusters=n_clusters, n_init=n_init, max_iter=max_iter, random_state=seed)
-    filters = Filters(dataset=dataset, model=model, language=language, limit=limit)
-    _make(workspace, estimator, filters, space, reduce_to, seed, description, force, no_label, as_json)
+    _make(
+        workspace,
+        estimator,
+        replace(filters, limit=limit),
+        space,
+        reduce_to,
+        seed,
+        description,
+        force,
+        no_label,
+        as_json,
+    )
 
 
 @app.command("hdbscan", epilog="Example: lmsys cluster hdbscan --min-cluster-size 50")
+@with_filters()
 def _hdbscan(
+    filters: Filters,
     workspace: WorkspaceOption = None,
     min_cluster_size: Annotated[int, typer.Option("--min-cluster-size", min=2)] = 25,
     min_samples: Annotated[int | None, typer.Option("--min-samples", min=1, help="Default: min-cluster-size.")] = None,
     epsilon: Annotated[float, typer.Option("--epsilon", min=0.0, help="Do not split clusters nearer than this.")] = 0.0,
     method: Annotated[str, typer.Option("--selection-method", help="eom or leaf.")] = "eom",
     description: Description = None,
-    dataset: DatasetFilter = None,
-    model: ModelFilter = None,
-    language: LanguageFilter = None,
     limit: Limit = None,
     space: Space = "auto",
     reduce_to: ReduceTo = 5,
@@ -115,21 +123,30 @@ def _hdbscan(
         cluster_selection_epsilon=epsilon,
         cluster_selection_method=cast(Any, method),
     )
-    filters = Filters(dataset=dataset, model=model, language=language, limit=limit)
-    _make(workspace, estimator, filters, space, reduce_to, seed, description, force, no_label, as_json)
+    _make(
+        workspace,
+        estimator,
+        replace(filters, limit=limit),
+        space,
+        reduce_to,
+        seed,
+        description,
+        force,
+        no_label,
+        as_json,
+    )
 
 
 @app.command("mixture", epilog="Example: lmsys cluster mixture --algorithm gmm --n-components 30")
+@with_filters()
 def _mixture(
+    filters: Filters,
     workspace: WorkspaceOption = None,
     algorithm: Annotated[str, typer.Option("--algorithm", help="gmm, dbscan or optics.")] = "gmm",
     n_components: Annotated[int, typer.Option("--n-components", "--n-clusters", min=1, help="Of gmm.")] = 20,
     eps: Annotated[float, typer.Option("--eps", min=0.0, help="Of dbscan and optics.")] = 0.5,
     min_samples: Annotated[int, typer.Option("--min-samples", min=1, help="Of dbscan and optics.")] = 5,
     description: Description = None,
-    dataset: DatasetFilter = None,
-    model: ModelFilter = None,
-    language: LanguageFilter = None,
     limit: Limit = None,
     space: Space = "auto",
     reduce_to: ReduceTo = 5,
@@ -148,8 +165,18 @@ def _mixture(
         estimator = _core.OPTICS(min_samples=min_samples, eps=eps)
     else:
         raise InvalidInputError(f"algorithm must be gmm, dbscan or optics: {algorithm!r}")
-    filters = Filters(dataset=dataset, model=model, language=language, limit=limit)
-    _make(workspace, estimator, filters, space, reduce_to, seed, description, force, no_label, as_json)
+    _make(
+        workspace,
+        estimator,
+        replace(filters, limit=limit),
+        space,
+        reduce_to,
+        seed,
+        description,
+        force,
+        no_label,
+        as_json,
+    )
 
 
 def _make(
@@ -224,6 +251,33 @@ def _runs(
     )
 
 
+def _assign(run: RunId = "latest", workspace: WorkspaceOption = None, as_json: AsJson = False) -> None:
+    """Place new texts into a finished run, without clustering again, and say how well they fit."""
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        report = assigning.assign(session, run, on_event=reporter)
+    if as_json:
+        render.print_json(report)
+        return
+    noise = f", {report.n_noise:,} of them in no cluster" if report.n_noise else ""
+    render.print_note(f"{report.run_id}: {report.n_new:,} texts placed{noise}, {report.n_assigned:,} in all calls")
+    if not report.n_new:
+        return
+    render.print_note(
+        f"{report.share_far:.1%} of them are far from every cluster, "
+        f"of the run's own texts {report.expected_share_far:.1%}"
+    )
+    render.print_table(
+        ("id", "title", "before", "new", "growth", "far"),
+        [
+            (str(g.cluster_id), g.title, g.n_before, g.n_new, f"{g.growth:.0%}", f"{g.share_far:.0%}")
+            for g in report.growth[:20]
+        ],
+        numbers=("id", "before", "new", "growth", "far"),
+    )
+    for reason in report.reasons:
+        render.print_note(f"cluster again: {reason}")
+
+
 def _list_clusters(
     run: RunId = "latest",
     workspace: WorkspaceOption = None,
@@ -262,14 +316,13 @@ def _inspect(
                 f"{record.run_id} has no cluster {cluster_id}: its clusters are {min(rows)} to {max(rows)}",
                 hint="lmsys list-clusters latest",
             )
-        with session.store.reading() as connection:
-            queries = reading.query_page(
-                connection,
-                filters=Filters(**{**record.filters, "limit": None}),
-                run_id=record.run_id,
-                cluster_id=cluster_id,
-                limit=show_queries,
-            )
+        queries = selection.queries(
+            session,
+            Filters.from_dict(record.filters),
+            run_id=record.run_id,
+            cluster_id=cluster_id,
+            limit=show_queries,
+        )
     row = rows[cluster_id]
     shown = [
         {"query_id": q["query_id"], "text": q["text"], "model": q["model"], "language": q["language"]}

@@ -18,16 +18,20 @@ from lmsys_rs.cli.options import (
     FormatName,
     Limit,
     ModelDefault,
+    Redact,
     Strict,
+    Unit,
     WorkspaceOption,
     ignored,
     open_workspace,
     told_ignored,
+    with_filters,
 )
+from lmsys_rs.embedding import embed
+from lmsys_rs.loading import dataset_name, load
 from lmsys_rs.models import DEFAULT_MODEL
-from lmsys_rs.pipeline import dataset_name, embed, load
 from lmsys_rs.readers import ColumnMapping
-from lmsys_rs.records import LoadReport
+from lmsys_rs.records import Filters, LoadReport
 from lmsys_rs.store import reading
 
 __all__ = ["column_mapping", "register", "told_load"]
@@ -66,10 +70,15 @@ def told_load(report: LoadReport) -> None:
     if report.already_loaded:
         render.print_note(f"{report.path}: nothing new, {report.dataset} is loaded already")
         return
+    files = f", {report.n_files:,} files" if report.n_files > 1 else ""
     render.print_note(
-        f"{report.path} ({report.format}): {report.n_read:,} conversations read, {report.n_new:,} new, "
+        f"{report.path} ({report.format}{files}): {report.n_read:,} conversations read, {report.n_new:,} new, "
         f"{report.n_queries:,} queries, {report.n_new_texts:,} new texts"
     )
+    if report.n_filtered:
+        render.print_note(f"{report.n_filtered:,} conversations do not pass the filters: left out")
+    if report.n_redacted:
+        render.print_note(f"{report.n_redacted:,} conversations had personal data or secrets: replaced")
     if report.n_without_query:
         render.print_note(f"{report.n_without_query:,} conversations have no user text: kept, but they give no query")
     for problem in report.problems[:SHOWN_PROBLEMS]:
@@ -78,8 +87,12 @@ def told_load(report: LoadReport) -> None:
         render.print_note(f"… {report.n_problems:,} broken lines skipped in all (--strict stops at the first)")
 
 
+@with_filters(without=("dataset", "drop_near_duplicates"))
 def _load(
-    file: Annotated[Path, typer.Argument(help="Parquet, JSONL, JSON or CSV file, gzipped or not.")],
+    filters: Filters,
+    file: Annotated[
+        str, typer.Argument(help="File, folder or 'pattern*' (Parquet, JSON, JSONL, CSV, text; .gz or .zst).")
+    ],
     workspace: WorkspaceOption = None,
     limit: Limit = None,
     dataset: Annotated[
@@ -87,6 +100,8 @@ def _load(
     ] = None,
     description: Annotated[str | None, typer.Option("--dataset-description", show_default=False)] = None,
     format: FormatName = "auto",
+    unit: Unit = None,
+    redact: Redact = False,
     text_column: ColumnText = None,
     model_column: ColumnModel = None,
     language_column: ColumnLanguage = None,
@@ -112,8 +127,6 @@ def _load(
         streaming=streaming,
         no_pragmas=no_pragmas,
     )
-    if not file.exists():
-        raise FileNotFoundError(f"{file} does not exist")
     only = sorted(Path.cwd().glob("*.lmsys"))
     folder = only[0] if len(only) == 1 else Path(f"{dataset_name(file)}.lmsys")
     with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
@@ -126,6 +139,9 @@ def _load(
             mapping=column_mapping(
                 text_column, model_column, language_column, timestamp_column, conversation_id_column, model_default
             ),
+            unit=unit,
+            filters=filters,
+            redact=redact,
             limit=limit,
             strict=strict,
             force=force,
@@ -165,7 +181,13 @@ def _datasets(workspace: WorkspaceOption = None, as_json: AsJson = False) -> Non
             render.print_json(record)
         return
     render.print_table(
-        ("name", "format", "conversations", "queries", "broken", "complete", "source"),
-        [(d.name, d.format, d.n_conversations, d.n_queries, d.n_problems, d.finished, d.source) for d in found],
-        numbers=("conversations", "queries", "broken"),
+        ("name", "format", "unit", "files", "conversations", "turns", "queries", "broken", "complete", "source"),
+        [
+            (
+                *(d.name, d.format, d.unit, d.n_files, d.n_conversations, d.n_turns),
+                *(d.n_queries, d.n_problems, d.finished, d.source),
+            )
+            for d in found
+        ],
+        numbers=("files", "conversations", "turns", "queries", "broken"),
     )

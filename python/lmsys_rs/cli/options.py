@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from lmsys_rs.cli import render
+from lmsys_rs.conditions import make_filters
 from lmsys_rs.config import settings
 from lmsys_rs.errors import StoreError
-from lmsys_rs.records import Filters
 from lmsys_rs.session import Session, open_session
+from lmsys_rs.signals import fill
 
 __all__ = [
     "AsJson",
@@ -22,20 +26,20 @@ __all__ = [
     "ColumnModel",
     "ColumnText",
     "ColumnTimestamp",
-    "DatasetFilter",
     "FormatName",
-    "LanguageFilter",
     "Limit",
     "ModelDefault",
-    "ModelFilter",
+    "Redact",
     "RunId",
     "Seed",
     "Strict",
+    "Unit",
     "WorkspaceOption",
-    "filters",
     "ignored",
     "open_workspace",
     "told_ignored",
+    "with_filters",
+    "workspace_path",
 ]
 
 WorkspaceOption = Annotated[
@@ -55,9 +59,11 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or latest.")]
 Seed = Annotated[int, typer.Option("--seed", "--random-state", help="Same seed, same result.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many.", show_default=False)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken line instead of counting it.")]
-DatasetFilter = Annotated[str | None, typer.Option("--dataset", help="Only this data set.", show_default=False)]
-ModelFilter = Annotated[str | None, typer.Option("--model", help="Only answers of this model.", show_default=False)]
-LanguageFilter = Annotated[str | None, typer.Option("--language", help="Only this language.", show_default=False)]
+Unit = Annotated[
+    str | None,
+    typer.Option("--unit", help="What a query is: first (user turn), turn (each one) or dialogue.", show_default=False),
+]
+Redact = Annotated[bool, typer.Option("--redact", help="Replace personal data and secrets before storing anything.")]
 FormatName = Annotated[
     str,
     typer.Option("--format", "--text-format", help="auto, lmsys, sharegpt, or text (one text per row)."),
@@ -90,10 +96,14 @@ def open_workspace(path: Path | None, *, otherwise: Path | None = None, create: 
     Raises:
         StoreError: none of these, or it cannot be opened.
     """
-    return open_session(_workspace_path(path, otherwise), create=create)
+    session = open_session(workspace_path(path, otherwise), create=create)
+    with render.Reporter() as reporter:
+        fill(session, on_event=reporter)
+    return session
 
 
-def _workspace_path(path: Path | None, otherwise: Path | None) -> Path:
+def workspace_path(path: Path | None, otherwise: Path | None = None) -> Path:
+    """The folder a command means, see `open_workspace`."""
     chosen = path or settings().workspace
     if chosen is not None:
         return chosen
@@ -114,6 +124,61 @@ def _workspace_path(path: Path | None, otherwise: Path | None) -> Path:
     )
 
 
-def filters(dataset: str | None = None, model: str | None = None, language: str | None = None) -> Filters:
-    """The filter options as a record."""
-    return Filters(dataset=dataset, model=model, language=language)
+FILTERS: dict[str, Any] = {
+    "dataset": Annotated[str | None, typer.Option("--dataset", help="Only this data set.", show_default=False)],
+    "model": Annotated[str | None, typer.Option("--model", help="Only answers of this model.", show_default=False)],
+    "language": Annotated[
+        str | None,
+        typer.Option("--language", help="Only this language (of the source, else detected).", show_default=False),
+    ],
+    "min_length": Annotated[
+        int | None, typer.Option("--min-length", min=0, help="Characters, at least.", show_default=False)
+    ],
+    "max_length": Annotated[
+        int | None, typer.Option("--max-length", min=1, help="Characters, at most.", show_default=False)
+    ],
+    "min_quality": Annotated[
+        float | None, typer.Option("--min-quality", min=0.0, max=1.0, help="0 to 1.", show_default=False)
+    ],
+    "since": Annotated[str | None, typer.Option("--since", help="From this time on: 2023-04-27.", show_default=False)],
+    "until": Annotated[str | None, typer.Option("--until", help="Before this time.", show_default=False)],
+    "where": Annotated[
+        str | None,
+        typer.Option("--where", help="SQL condition: \"n_turns > 2 AND text LIKE '%refund%'\".", show_default=False),
+    ],
+    "drop_near_duplicates": Annotated[
+        bool, typer.Option("--drop-near-duplicates", help="One text of each group of near-duplicates.")
+    ],
+}
+
+
+def with_filters(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the filter options; it gets what they say as its argument ``filters``.
+
+    Args:
+        without: options that mean something else for this command.
+    """
+    options = {name: kind for name, kind in FILTERS.items() if name not in without}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapped(**arguments: Any) -> None:
+            named = {name: arguments.pop(name) for name in options}
+            dropped = named.pop("drop_near_duplicates", False)
+            command(filters=make_filters(**named, near_duplicates=False if dropped else None), **arguments)
+
+        # resolved here: Typer sees only the signature, not the module in which the names of its types mean something
+        kinds = {**get_type_hints(command, include_extras=True), **options}
+        own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "filters"]
+        added = [
+            inspect.Parameter(
+                name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False if name == "drop_near_duplicates" else None
+            )
+            for name in options
+        ]
+        parameters = [parameter.replace(annotation=kinds[parameter.name]) for parameter in (*own, *added)]
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapped
+
+    return decorate

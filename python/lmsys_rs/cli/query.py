@@ -1,4 +1,4 @@
-"""``lmsys list``, ``search`` and ``export``: single queries, found and taken out."""
+"""``lmsys list``, ``facets``, ``search`` and ``export``: single queries, counted, found and taken out."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from lmsys_rs.cli.options import (
     AsJson,
     AsTable,
     AsXml,
-    DatasetFilter,
-    LanguageFilter,
-    ModelFilter,
     RunId,
     WorkspaceOption,
-    filters,
     open_workspace,
+    with_filters,
 )
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.exporting import export
-from lmsys_rs.records import SearchResult
+from lmsys_rs.records import Filters, SearchResult
 from lmsys_rs.search import search_clusters, search_queries
+from lmsys_rs.selection import FACETS, facets, queries
 from lmsys_rs.store import reading
 
 __all__ = ["register"]
@@ -34,19 +32,19 @@ RunOption = Annotated[str | None, typer.Option("--run-id", "--run", help="Run id
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("list", epilog="Example: lmsys list --run-id latest --cluster-id 0 --limit 20")(_list)
+    app.command("facets", epilog="Example: lmsys facets --by model --by month --language English")(_facets)
     app.command("search", epilog='Example: lmsys search "sort a list" --run-id latest --language English')(_search)
     app.command("export", epilog="Example: lmsys export latest --output clusters.parquet")(_export)
 
 
+@with_filters()
 def _list(
+    filters: Filters,
     workspace: WorkspaceOption = None,
     run_id: RunOption = None,
     cluster_id: Annotated[
         int | None, typer.Option("--cluster-id", help="Only this cluster.", show_default=False)
     ] = None,
-    model: ModelFilter = None,
-    language: LanguageFilter = None,
-    dataset: DatasetFilter = None,
     limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
     after: Annotated[int, typer.Option("--after", help="Go on after this query id.")] = 0,
     as_table: AsTable = False,
@@ -56,12 +54,11 @@ def _list(
     """List queries by id."""
     if cluster_id is not None and run_id is None:
         run_id = "latest"
-    with open_workspace(workspace) as session, session.store.reading() as connection:
-        run = None if run_id is None else reading.get_run(connection, run_id)
-        page = reading.query_page(
-            connection,
-            filters=filters(dataset, model, language),
-            run_id=None if run is None else run.run_id,
+    with open_workspace(workspace) as session:
+        page = queries(
+            session,
+            filters,
+            run_id=run_id,
             cluster_id=cluster_id,
             after=after,
             limit=limit,
@@ -85,7 +82,34 @@ def _list(
         render.print_note(f"more: --after {rows[-1]['query_id']}")
 
 
+@with_filters()
+def _facets(
+    filters: Filters,
+    workspace: WorkspaceOption = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="dataset, model, language or month. Default: all of them.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows of each facet.")] = 12,
+    as_json: AsJson = False,
+) -> None:
+    """Count the queries that pass by data set, model, language and month."""
+    with open_workspace(workspace) as session:
+        counted = facets(session, filters, tuple(by) if by else FACETS)
+    for name, counts in counted.items():
+        rows = [(None if value is None else str(value), n) for value, n in counts.rows()]
+        if as_json:
+            render.print_json({"facet": name, "counts": [{"key": value, "count": n} for value, n in rows]})
+            continue
+        shown = rows if name == "month" else rows[:limit]
+        render.print_table((name, "queries"), [(value or "unknown", n) for value, n in shown], numbers=("queries",))
+        if len(shown) < len(rows):
+            render.print_note(f"and {len(rows) - len(shown):,} more (--limit {len(rows)})")
+        render.print_text("")
+
+
+@with_filters()
 def _search(
+    filters: Filters,
     text: Annotated[str, typer.Argument(help="What to look for.")],
     workspace: WorkspaceOption = None,
     search_type: Annotated[str, typer.Option("--search-type", help="queries or clusters.")] = "queries",
@@ -99,13 +123,10 @@ def _search(
     top_clusters: Annotated[int, typer.Option("--top-clusters", min=1)] = 10,
     n_results: Annotated[int, typer.Option("--n-results", "-n", min=1)] = 10,
     n_candidates: Annotated[int, typer.Option("--n-candidates", min=1, help="Facets count over this many.")] = 250,
-    model: ModelFilter = None,
-    language: LanguageFilter = None,
-    dataset: DatasetFilter = None,
     by: Annotated[
         str | None, typer.Option("--by", help="Group by cluster, language or model.", show_default=False)
     ] = None,
-    facets: Annotated[bool, typer.Option("--facets", help="Also show counts.")] = False,
+    with_facets: Annotated[bool, typer.Option("--facets", help="Also show counts.")] = False,
     as_table: AsTable = False,
     as_xml: AsXml = False,
     as_json: AsJson = False,
@@ -130,7 +151,7 @@ def _search(
             cluster_ids=None if cluster_ids is None else _numbers(cluster_ids),
             within_clusters=within_clusters,
             top_clusters=top_clusters,
-            filters=filters(dataset, model, language),
+            filters=filters,
             n_results=n_results,
             n_candidates=n_candidates,
         )
@@ -139,10 +160,12 @@ def _search(
     elif as_xml:
         render.print_xml("results", "result", [_short_hit(hit) for hit in result.results])
     else:
-        _print_hits(result, by=by, facets=facets)
+        _print_hits(result, by=by, facets=with_facets)
 
 
+@with_filters()
 def _export(
+    filters: Filters,
     run: RunId = "latest",
     workspace: WorkspaceOption = None,
     output: Annotated[
@@ -156,7 +179,7 @@ def _export(
     """Write every query of a run with its cluster."""
     path = output or Path(f"export.{format or 'csv'}")
     with open_workspace(workspace) as session, render.Reporter() as reporter:
-        n_rows = export(session, run, path, format=format, on_event=reporter)
+        n_rows = export(session, run, path, format=format, filters=filters, on_event=reporter)
     if as_json:
         render.print_json({"path": path, "n_rows": n_rows})
     else:

@@ -62,6 +62,10 @@ STAGES = {
     "label": "naming",
     "map": "drawing map",
     "export": "exporting",
+    "near-duplicates": "near-duplicates",
+    "signals": "signals",
+    "verify": "verifying",
+    "assign": "assigning",
 }
 
 

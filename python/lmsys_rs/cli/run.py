@@ -19,15 +19,20 @@ from lmsys_rs.cli.options import (
     FormatName,
     Limit,
     ModelDefault,
+    Redact,
     Seed,
     Strict,
+    Unit,
     WorkspaceOption,
     open_workspace,
+    with_filters,
 )
 from lmsys_rs.cli.views import cluster_rows, print_clusters
 from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.loading import dataset_name
 from lmsys_rs.models import DEFAULT_MODEL
-from lmsys_rs.pipeline import dataset_name, run_all
+from lmsys_rs.pipeline import run_all
+from lmsys_rs.records import Filters
 
 __all__ = ["register"]
 
@@ -40,8 +45,15 @@ def register(app: typer.Typer) -> None:
     app.command("sample", epilog="Example: lmsys sample sample.parquet --n 5000")(_sample)
 
 
+@with_filters(without=("dataset",))
 def _run(
-    file: Annotated[Path | None, typer.Argument(help="Parquet, JSONL, JSON or CSV file.", show_default=False)] = None,
+    filters: Filters,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="File, folder or 'pattern*' (Parquet, JSON, JSONL, CSV, text; .gz or .zst).", show_default=False
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     sample: Annotated[bool, typer.Option("--sample", help="Analyse a synthetic sample instead of a file.")] = False,
     algorithm: Annotated[str, typer.Option("--algorithm", help="kmeans or hdbscan.")] = "kmeans",
@@ -64,6 +76,8 @@ def _run(
     timestamp_column: ColumnTimestamp = None,
     conversation_id_column: ColumnId = None,
     model_default: ModelDefault = "unknown",
+    unit: Unit = None,
+    redact: Redact = False,
     strict: Strict = False,
     seed: Seed = 0,
     show: Annotated[int, typer.Option("--show", min=0, help="Clusters to print; 0 prints all.")] = 20,
@@ -75,10 +89,8 @@ def _run(
     if file is None:
         from lmsys_rs.sample import write_sample
 
-        file = write_sample(SAMPLE_FILE)
+        file = str(write_sample(SAMPLE_FILE))
         render.print_note(f"{file}: synthetic conversations, made from templates; nobody wrote them")
-    if not file.exists():
-        raise FileNotFoundError(f"{file} does not exist")
     folder = Path(f"{dataset_name(file)}.lmsys")
     with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
         report = run_all(
@@ -89,6 +101,9 @@ def _run(
             mapping=column_mapping(
                 text_column, model_column, language_column, timestamp_column, conversation_id_column, model_default
             ),
+            unit=unit,
+            filters=filters,
+            redact=redact,
             limit=limit,
             strict=strict,
             model=embedding_model,

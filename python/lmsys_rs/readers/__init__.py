@@ -13,17 +13,25 @@ import polars as pl
 
 from lmsys_rs.errors import InvalidInputError, ReaderError
 from lmsys_rs.readers.containers import Source, inspect_source, source_total
-from lmsys_rs.readers.fields import ColumnMapping, ConversationFormat, Fields, resolve_fields
+from lmsys_rs.readers.csv_rows import read_csv
+from lmsys_rs.readers.detection import FORMATS, detect_format
+from lmsys_rs.readers.fields import ColumnMapping, ConversationFormat, Fields, named_fields, resolve_fields
+from lmsys_rs.readers.frames import has_plain_turns
 from lmsys_rs.readers.json_stream import read_json
-from lmsys_rs.readers.lmsys import LMSYS
-from lmsys_rs.readers.sharegpt import SHAREGPT
-from lmsys_rs.readers.tables import read_csv, read_parquet
-from lmsys_rs.readers.text import TEXT
+from lmsys_rs.readers.paths import Expanded, expand_path, expand_paths
+from lmsys_rs.readers.tables import parquet_ids, read_parquet
+from lmsys_rs.readers.text_lines import read_lines
 from lmsys_rs.records import ConversationBatch
 
-__all__ = ["FORMATS", "ColumnMapping", "ConversationReader", "open_conversations"]
-
-FORMATS: dict[str, ConversationFormat] = {known.name: known for known in (LMSYS, SHAREGPT, TEXT)}
+__all__ = [
+    "FORMATS",
+    "ColumnMapping",
+    "ConversationReader",
+    "Expanded",
+    "expand_path",
+    "expand_paths",
+    "open_conversations",
+]
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,9 @@ class ConversationReader:
     """An opened source; iterate it (as often as wanted) for its batches.
 
     Attributes:
-        format: ``lmsys``, ``sharegpt`` or ``text``.
+        format: name of the format, one of `FORMATS`.
         fields: the fields that are read.
+        ids_are_unique: equal ids mean the same conversation; otherwise id and text together do.
         total, unit: size of the whole source, in the unit of `ConversationBatch.done`.
         start: line, element or row after which reading starts.
         strict: stop at the first element that cannot be read.
@@ -41,6 +50,7 @@ class ConversationReader:
     source: Source
     format: str
     fields: Fields
+    ids_are_unique: bool
     model_default: str | None
     total: int
     unit: str
@@ -53,7 +63,7 @@ class ConversationReader:
         Raises:
             ReaderError: the file is damaged, or (``strict``) an element cannot be read.
         """
-        read = {"json": read_json, "csv": read_csv, "parquet": read_parquet}[self.source.container]
+        read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "lines": read_lines}[self.source.container]
         for batch in read(self.source, self.fields, start=self.start):
             if self.strict and batch.problems:
                 first = batch.problems[0]
@@ -68,6 +78,12 @@ class ConversationReader:
                 batch = replace(batch, conversations=filled)
             yield batch
 
+    def ids_only(self) -> Iterator[tuple[int, pl.Series]] | None:
+        """(rows before it, conversation ids) of pieces of a Parquet file, quickly; None if nothing is quick here."""
+        if self.source.container != "parquet" or self.fields.shape is not None or self.fields.turn_id:
+            return None
+        return parquet_ids(self.source, self.fields)
+
 
 def open_conversations(
     path: str | Path,
@@ -77,11 +93,11 @@ def open_conversations(
     start: int = 0,
     strict: bool = False,
 ) -> ConversationReader:
-    """Open a file of conversations: LMSYS-Chat-1M or ShareGPT shaped, or one text per row.
+    """Open a file of conversations of any of the known `FORMATS`.
 
     Args:
-        path: Parquet, JSON lines, a JSON array or CSV; gzipped or not.
-        format: ``auto``, ``lmsys``, ``sharegpt`` or ``text``.
+        path: Parquet, JSON lines, JSON, CSV or lines of text; packed with gzip or zstd, or an account export's .zip.
+        format: ``auto`` or one of `FORMATS`.
         mapping: the caller's own field names.
         start: 1-based line of the last element to leave out, to resume.
         strict: raise at the first element that cannot be read instead of counting it.
@@ -93,14 +109,16 @@ def open_conversations(
     mapping = mapping or ColumnMapping()
     if format not in ("auto", *FORMATS):
         raise InvalidInputError(f"format must be one of auto, {', '.join(FORMATS)}: {format!r}")
-    source = inspect_source(Path(path))
-    chosen = _detect_format(source, mapping) if format == "auto" else FORMATS[format]
-    fields = resolve_fields(chosen, mapping, source.columns, file=str(path))
+    source = inspect_source(Path(path), as_lines=format == "lines")
+    if format == "lines" and source.container != "lines":
+        raise InvalidInputError(f"{path}: format 'lines' is for text, this is {source.container}")
+    chosen = detect_format(source, mapping) if format == "auto" else FORMATS[format]
     total, unit = source_total(source)
     return ConversationReader(
         source=source,
         format=chosen.name,
-        fields=fields,
+        fields=_fields(chosen, mapping, source),
+        ids_are_unique=chosen.ids_are_unique,
         model_default=mapping.model_default,
         total=total,
         unit=unit,
@@ -109,14 +127,15 @@ def open_conversations(
     )
 
 
-def _detect_format(source: Source, mapping: ColumnMapping) -> ConversationFormat:
-    if mapping.text is not None and mapping.text in source.shapes:
-        return FORMATS.get(source.shapes[mapping.text], TEXT)
-    if mapping.text is not None:
-        return TEXT  # a misspelt name, which resolve_fields reports, or a path into nested JSON
-    for known in (LMSYS, SHAREGPT):
-        if any(source.shapes.get(name) == known.name for name in known.turns):
-            return known
-    if any(source.shapes.get(name) == "text" for name in TEXT.text):
-        return TEXT
-    return LMSYS if any(name in source.columns for name in LMSYS.turns) else TEXT
+def _fields(chosen: ConversationFormat, mapping: ColumnMapping, source: Source) -> Fields:
+    file = str(source.path)
+    if source.container == "lines":
+        return Fields(text="line")
+    if source.container == "parquet" and chosen.shape is not None and mapping.text is None:
+        # columns are quicker than rows, where a format's turns stand in one
+        main = next((name for name in chosen.turns if name in source.columns), None)
+        if main is not None and not any(name in source.columns for name in chosen.answers):
+            fields = named_fields(chosen, mapping, source.columns, main, file=file)
+            if has_plain_turns(fields, pl.scan_parquet(source.path, glob=False).collect_schema()):
+                return fields
+    return resolve_fields(chosen, mapping, source.columns, file=file)

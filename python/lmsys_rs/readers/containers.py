@@ -1,14 +1,13 @@
-"""What kind of file this is: Parquet, CSV, JSON lines or a JSON array, gzipped or not, and which fields it has.
+"""What kind of file this is: Parquet, CSV, JSON or plain lines, packed or not, and which fields it has.
 
-It looks at the first bytes and the schema only; `json_stream` and `tables` read the rest.
+It looks at the first bytes and the schema only; `json_stream`, `tables`, `csv_rows` and `text_lines` read the rest.
 """
 
 from __future__ import annotations
 
 import csv
-import json
-import zlib
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +15,17 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from lmsys_rs.errors import ReaderError
+from lmsys_rs.readers.sampling import Layout, first_bytes, first_elements
+from lmsys_rs.readers.streams import Packing, packing_of, zip_member
 
 __all__ = ["Shape", "Source", "damaged", "inspect_source", "source_total"]
 
 Shape = Literal["lmsys", "sharegpt", "text", "other"]
+Container = Literal["parquet", "csv", "json", "lines"]
 
-GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
-PEEK_BYTES = 1 << 20
-MAX_PEEK_BYTES = 256 << 20  # a first element larger than this is not a conversation
-PEEK_ELEMENTS = 50
+SEPARATORS = ",;\t|"
+PACKED_SUFFIXES = (".gz", ".gzip", ".zst", ".zstd", ".zip")
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,53 @@ class Source:
     """A file whose outer form is known.
 
     Attributes:
+        packing, member: how its bytes are packed; of an archive, the file in it.
         columns: top-level field names in file order; of a JSON file, those of its first elements.
         shapes: for each column, what its values look like.
+        samples: first elements; of a table, one that has the shape of its rows.
     """
 
     path: Path
-    container: Literal["parquet", "csv", "json"]
-    layout: Literal["auto", "lines", "array"]
-    compressed: bool
-    columns: tuple[str, ...]
-    shapes: dict[str, Shape]
+    container: Container
+    packing: Packing = "plain"
+    member: str | None = None
+    layout: Layout = "lines"
+    columns: tuple[str, ...] = ()
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    samples: tuple[dict[str, Any], ...] = ()
     separator: str = ","
+    line_end: bytes = b"\n"
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the bytes on disk are not those of the file within."""
+        return self.packing != "plain"
 
 
-def inspect_source(path: Path) -> Source:
+def inspect_source(path: Path, *, as_lines: bool = False) -> Source:
     """Look at the first bytes (and the schema) of a file.
+
+    Args:
+        path: one file.
+        as_lines: take it for plain text, whatever it looks like.
 
     Raises:
         FileNotFoundError, IsADirectoryError, PermissionError: as the operating system says.
         ReaderError: empty, truncated, not UTF-8, or of no known kind.
     """
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: need one conversation file (Parquet, JSONL, JSON or CSV)")
+        raise IsADirectoryError(
+            f"{path} is a folder: need one conversation file (Parquet, JSONL, JSON, CSV or lines of text)"
+        )
     with path.open("rb") as file:
         magic = file.read(4)
     if not magic:
         raise ReaderError(f"{path}: the file is empty", file=str(path))
     if magic == PARQUET_MAGIC:
         return _parquet_source(path)
-    compressed = magic.startswith(GZIP_MAGIC)
-    head = _head(path, PEEK_BYTES)
+    packing = packing_of(path)
+    member = zip_member(path) if packing == "zip" else None
+    head = first_bytes(path, packing, member)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ReaderError(
             f"{path}: the file is UTF-16, need UTF-8", file=str(path), hint=f"iconv -f UTF-16 -t UTF-8 {path.name}"
@@ -70,14 +87,28 @@ def inspect_source(path: Path) -> Source:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
         raise ReaderError(f"{path}: the file holds nothing but white space", file=str(path))
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if ".csv" in suffixes or ".tsv" in suffixes:
-        return _csv_source(path, compressed, start.decode("utf-8", errors="replace"))
-    if start[:1] in (b"{", b"[") or ".jsonl" in suffixes or ".json" in suffixes or ".ndjson" in suffixes:
-        return _json_source(path, compressed, is_array=start.startswith(b"["))
+    if start.startswith(PARQUET_MAGIC):
+        raise ReaderError(
+            f"{path}: Parquet within {packing}, need the plain file (it is compressed inside)",
+            file=str(path),
+            hint=f"unpack {path.name} first",
+        )
+    suffix = _suffix(Path(member) if member else path)
+    line_end = b"\r" if b"\n" not in head and b"\r" in head else b"\n"
+    if as_lines:
+        return Source(path, "lines", packing, member, line_end=line_end)
+    if suffix in (".csv", ".tsv"):
+        return _csv_source(path, packing, member, start, line_end, suffix)
+    looks_like_json = start[:1] in (b"{", b"[")
+    if suffix == ".txt" and not (looks_like_json and _has_objects(path, packing, member)):
+        return Source(path, "lines", packing, member, line_end=line_end)
+    if looks_like_json or suffix in (".jsonl", ".json", ".ndjson", ".txt"):
+        return _json_source(path, packing, member)
     raise ReaderError(
-        f"{path}: not a conversation file: need Parquet, JSON lines, a JSON array or CSV (.csv), gzipped or not",
+        f"{path}: not a conversation file: need Parquet, JSON lines, a JSON array, CSV (.csv) or lines of text (.txt), "
+        "packed with gzip or zstd or not",
         file=str(path),
+        hint="--format lines takes every line of any text file for a query",
     )
 
 
@@ -93,69 +124,33 @@ def source_total(source: Source) -> tuple[int, str]:
 
 def damaged(path: Path, error: PolarsError) -> ReaderError:
     """The decoder's complaint as an error that names the file."""
-    reason = str(error).strip().splitlines()[0]
+    reason = (str(error).strip().splitlines() or ["no reason given"])[0]
     return ReaderError(f"{path}: the file is damaged or not what its name says: {reason}", file=str(path))
 
 
-def _head(path: Path, n_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        raw = file.read(n_bytes)
-    if not raw.startswith(GZIP_MAGIC):
-        return raw
+def _suffix(path: Path) -> str:
+    """The last ending that says what is in the file, not how it is packed."""
+    return next((s.lower() for s in reversed(path.suffixes) if s.lower() not in PACKED_SUFFIXES), "")
+
+
+def _has_objects(path: Path, packing: Packing, member: str | None) -> bool:
     try:
-        return zlib.decompressobj(wbits=31).decompress(raw, n_bytes)
-    except zlib.error as problem:
-        raise ReaderError(f"{path}: damaged gzip data ({problem})", file=str(path)) from problem
+        return bool(first_elements(path, packing, member)[0])
+    except ReaderError:
+        return False
 
 
-def _json_source(path: Path, compressed: bool, *, is_array: bool) -> Source:
-    n_bytes = PEEK_BYTES
-    while True:
-        head = _head(path, n_bytes)
-        elements = _first_elements(head, is_array)
-        if elements or len(head) < n_bytes or n_bytes >= MAX_PEEK_BYTES:
-            break
-        n_bytes *= 4
-    if not elements:
-        raise ReaderError(
-            f"{path}: no JSON object in the first {len(head):,} bytes", file=str(path), hint="is it a JSON file?"
-        )
+def _json_source(path: Path, packing: Packing, member: str | None) -> Source:
+    elements, layout = first_elements(path, packing, member)
     columns: dict[str, Shape] = {}
     for element in elements:
         for name, value in element.items():
             shape = _json_shape(value)
             if columns.get(name, "other") == "other":
                 columns[name] = shape
-    return Source(path, "json", "array" if is_array else "lines", compressed, tuple(columns), columns)
-
-
-def _first_elements(head: bytes, is_array: bool) -> list[dict[str, Any]]:
-    """The complete objects at the start; broken ones are passed over, the reader reports them later."""
-    text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    elements: list[dict[str, Any]] = []
-    if not is_array:
-        for line in text.split("\n"):
-            try:
-                element = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(element, dict):
-                elements.append(element)
-            if len(elements) == PEEK_ELEMENTS:
-                break
-        return elements
-    decoder = json.JSONDecoder()
-    at = text.index("[") + 1
-    while len(elements) < PEEK_ELEMENTS:
-        while at < len(text) and text[at] in " \t\r\n,":
-            at += 1
-        try:
-            element, at = decoder.raw_decode(text, at)
-        except ValueError:
-            break
-        if isinstance(element, dict):
-            elements.append(element)
-    return elements
+    return Source(
+        path, "json", packing, member, layout, columns=tuple(columns), shapes=columns, samples=tuple(elements)
+    )
 
 
 def _json_shape(value: Any) -> Shape:
@@ -178,19 +173,63 @@ def _parquet_source(path: Path) -> Source:
         schema = pl.scan_parquet(path, glob=False).collect_schema()
     except PolarsError as error:
         raise damaged(path, error) from error
-    shapes = {name: _table_shape(dtype) for name, dtype in schema.items()}
-    return Source(path, "parquet", "auto", False, tuple(schema), shapes)
+    row = {name: _example(dtype) for name, dtype in schema.items()}
+    shapes: dict[str, Shape] = {name: _json_shape(value) for name, value in row.items()}
+    return Source(path, "parquet", columns=tuple(schema), shapes=shapes, samples=(row,))
 
 
-def _csv_source(path: Path, compressed: bool, start: str) -> Source:
-    separator = "\t" if ".tsv" in [suffix.lower() for suffix in path.suffixes] else ","
-    columns = next(csv.reader(start.splitlines(keepends=True), delimiter=separator, skipinitialspace=True))
-    return Source(path, "csv", "auto", compressed, tuple(columns), dict.fromkeys(columns, "text"), separator)
-
-
-def _table_shape(dtype: pl.DataType) -> Shape:
+def _example(dtype: Any) -> Any:
+    """A value with the structure of a column's values, as JSON would have it."""
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return [_example(dtype.inner)]
+    if isinstance(dtype, pl.Struct):
+        return {inner.name: _example(inner.dtype) for inner in dtype.fields}
     if dtype == pl.String or isinstance(dtype, (pl.Categorical, pl.Enum)):
-        return "text"
-    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
-        return _turn_shape({field.name for field in dtype.inner.fields})
-    return "other"
+        return ""
+    return None
+
+
+def _csv_source(path: Path, packing: Packing, member: str | None, start: bytes, line_end: bytes, suffix: str) -> Source:
+    try:
+        header = start.split(line_end, 1)[0].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ReaderError(
+            f"{path}: the header is not UTF-8 ({error.reason})",
+            file=str(path),
+            line=1,
+            hint=f"iconv -f LATIN1 -t UTF-8 {path.name}",
+        ) from error
+    counts = {separator: header.count(separator) for separator in SEPARATORS}
+    separator = "\t" if suffix == ".tsv" else ","
+    if not counts[separator] and any(counts.values()):
+        separator = max(SEPARATORS, key=lambda candidate: counts[candidate])
+    text = start.decode("utf-8", errors="replace")
+    try:
+        # StringIO ends lines where csv does: a U+2028 is a character like any other
+        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True))
+    except csv.Error as error:
+        raise ReaderError(f"{path}: the header cannot be read: {error}", file=str(path), line=1) from error
+    columns = _distinct(names)
+    return Source(
+        path,
+        "csv",
+        packing,
+        member,
+        columns=columns,
+        shapes=dict.fromkeys(columns, "text"),
+        samples=(dict.fromkeys(columns, ""),),
+        separator=separator,
+        line_end=line_end,
+    )
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Column names; the second of equal ones is `name_2`."""
+    found: dict[str, None] = {}
+    for name in names:
+        candidate, number = name, 1
+        while candidate in found:
+            number += 1
+            candidate = f"{name}_{number}"
+        found[candidate] = None
+    return tuple(found)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lmsys_rs.errors import ReaderError
+from lmsys_rs.errors import InvalidInputError, ReaderError
 
-__all__ = ["ROLES", "ColumnMapping", "ConversationFormat", "Fields", "resolve_fields"]
+__all__ = ["ROLES", "ColumnMapping", "ConversationFormat", "Fields", "named_fields", "resolve_fields"]
 
 # Role names seen in public conversation files, and ours. A role that is not here is kept as it is, in lower case.
 ROLES: Mapping[str, str] = {
@@ -34,7 +34,12 @@ ROLES: Mapping[str, str] = {
     "function": "tool",
     "function_call": "tool",
     "function_response": "tool",
+    "function_call_output": "tool",
+    "tool_response": "tool",
+    "ipython": "tool",
     "observation": "tool",
+    "claude": "assistant",
+    "instructions": "system",
 }
 
 
@@ -61,10 +66,22 @@ class ColumnMapping:
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationFormat:
-    """Field names that a format uses, best first."""
+    """How a format is read: by its field names, best first, or, where they don't describe it, by the core's ``shape``.
+
+    Attributes:
+        shape: name of the core's function for elements of this structure.
+        turns: of a format with a shape: columns of a table that can be read by names all the same.
+        answers: columns of a table that need the shape, because they hold one more turn.
+        turn_id: field of the first turn that names the conversation.
+        ids_are_unique: equal ids mean the same conversation; otherwise id and text together do.
+    """
 
     name: str
+    shape: str | None = None
     turns: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    turn_id: tuple[str, ...] = ()
+    ids_are_unique: bool = True
     text: tuple[str, ...] = ()
     role: tuple[str, ...] = ()
     content: tuple[str, ...] = ()
@@ -76,10 +93,15 @@ class ConversationFormat:
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """The fields that will be read: names that exist in the source, or None. Exactly one of turns and text is set."""
+    """The fields that will be read: names that exist in the source, or None.
 
-    turns: str | None
-    text: str | None
+    Exactly one of turns, text and shape is set; with a shape, the named fields go before its own.
+    """
+
+    turns: str | None = None
+    text: str | None = None
+    shape: str | None = None
+    turn_id: tuple[str, ...] = ()
     role: tuple[str, ...] = ()
     content: tuple[str, ...] = ()
     conversation_id: str | None = None
@@ -97,6 +119,8 @@ class Fields:
             "timestamp": self.timestamp,
             "turns": self.turns,
             "text": self.text,
+            "shape": self.shape,
+            "turn_id": list(self.turn_id) or None,
             "role": list(self.role) or None,
             "content": list(self.content) or None,
             "roles": dict(self.roles),
@@ -110,8 +134,11 @@ def resolve_fields(
     """Choose the fields to read.
 
     Raises:
+        InvalidInputError: a text column is named for a format whose texts are in no column.
         ReaderError: a field that the caller named, or the one with the texts, is not among ``columns``.
     """
+    if conversation_format.shape is not None:
+        return _fields_before_shape(conversation_format, mapping, columns, file)
     candidates = conversation_format.turns or conversation_format.text
     main = _chosen("text", mapping.text, candidates, columns, file)
     if main is None:
@@ -121,17 +148,43 @@ def resolve_fields(
             file=file,
             hint="name the field with --text-column",
         )
+    return named_fields(conversation_format, mapping, columns, main, file=file)
+
+
+def named_fields(
+    conversation_format: ConversationFormat, mapping: ColumnMapping, columns: Sequence[str], main: str, *, file: str
+) -> Fields:
+    """The fields by the format's names, with ``main`` for the one that holds turns or text."""
     return Fields(
         turns=main if conversation_format.turns else None,
         text=None if conversation_format.turns else main,
         role=conversation_format.role,
         content=conversation_format.content,
+        turn_id=conversation_format.turn_id,
         conversation_id=_chosen(
             "conversation-id", mapping.conversation_id, conversation_format.conversation_id, columns, file
         ),
         model=_chosen("model", mapping.model, conversation_format.model, columns, file),
         language=_chosen("language", mapping.language, conversation_format.language, columns, file),
         timestamp=_chosen("timestamp", mapping.timestamp, conversation_format.timestamp, columns, file),
+    )
+
+
+def _fields_before_shape(
+    conversation_format: ConversationFormat, mapping: ColumnMapping, columns: Sequence[str], file: str
+) -> Fields:
+    if mapping.text is not None:
+        raise InvalidInputError(
+            f"--text-column {mapping.text!r} can't be used with format {conversation_format.name!r}: "
+            "its texts are in no single field",
+            hint="leave out --format, or use --format text",
+        )
+    return Fields(
+        shape=conversation_format.shape,
+        conversation_id=_chosen("conversation-id", mapping.conversation_id, (), columns, file),
+        model=_chosen("model", mapping.model, (), columns, file),
+        language=_chosen("language", mapping.language, (), columns, file),
+        timestamp=_chosen("timestamp", mapping.timestamp, (), columns, file),
     )
 
 

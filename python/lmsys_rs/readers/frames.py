@@ -1,11 +1,9 @@
 """How rows of a table become conversations: Polars expressions for turns, time and the fields that are only kept.
 
-It opens no file and runs no query; `tables` does.
+It opens no file and runs no query; `tables` does. Kept columns stay as they are, in a struct; `extras` makes it JSON.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import polars as pl
 
@@ -13,7 +11,7 @@ from lmsys_rs.errors import ReaderError
 from lmsys_rs.readers.fields import Fields
 from lmsys_rs.records import CONVERSATION_SCHEMA
 
-__all__ = ["LINE", "conversation_columns"]
+__all__ = ["LINE", "conversation_columns", "has_plain_turns"]
 
 LINE = "__lmsys_line"
 TURN_FIELDS = "turn_fields"  # where the other fields of the turns go in `extra`, as the JSON reader names it too
@@ -26,27 +24,49 @@ def conversation_columns(frame: pl.LazyFrame, fields: Fields, schema: pl.Schema,
         ReaderError: the column with the turns holds something else.
     """
     used = {fields.turns, fields.text, fields.conversation_id, fields.model, fields.language, fields.timestamp, LINE}
-    extra = [_json_value(name, dtype) for name, dtype in schema.items() if name not in used]
+    extra = [pl.col(name) for name, dtype in schema.items() if name not in used and dtype != pl.Object]
     if fields.timestamp is not None and schema[fields.timestamp] == pl.String:
         # a time that cannot be read is kept as it was written
         parsed = _timestamp(fields.timestamp, schema)
         extra.append(pl.when(parsed.is_null()).then(pl.col(fields.timestamp)).alias(fields.timestamp))
+    conversation_id = _string(fields.conversation_id)
     if fields.turns is not None:
         turns, rest = _turns(fields, schema[fields.turns], file)
         extra.extend(rest)
+        turn_id = _turn_id(fields, schema[fields.turns])
+        conversation_id = conversation_id if turn_id is None else pl.coalesce(turn_id, conversation_id)
     else:
         text = pl.col(str(fields.text)).cast(pl.String)
         turn = pl.concat_list(pl.struct(pl.lit("user").alias("role"), text.alias("content")))
         turns = pl.when(text.is_not_null()).then(turn).otherwise(pl.lit([], dtype=CONVERSATION_SCHEMA["turns"]))
     return frame.select(
-        _string(fields.conversation_id).alias("conversation_id"),
+        conversation_id.alias("conversation_id"),
         _string(fields.model).alias("model"),
         _string(fields.language).alias("language"),
         _timestamp(fields.timestamp, schema).alias("timestamp"),
         turns.alias("turns"),
-        (pl.struct(extra).struct.json_encode() if extra else pl.lit(None, dtype=pl.String)).alias("extra"),
+        (pl.struct(extra) if extra else pl.lit(None, dtype=pl.String)).alias("extra"),
         pl.col(LINE).cast(pl.UInt64).alias("line"),
     )
+
+
+def has_plain_turns(fields: Fields, schema: pl.Schema) -> bool:
+    """Whether the column with the turns can be read by expressions: objects whose content is a text."""
+    dtype = schema[str(fields.turns)]
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        present = {field.name: field.dtype for field in dtype.inner.fields}
+        content = next((present[key] for key in fields.content if key in present), pl.String())
+        return not isinstance(content, (pl.List, pl.Struct, pl.Array))
+    return dtype != pl.String
+
+
+def _turn_id(fields: Fields, dtype: pl.DataType) -> pl.Expr | None:
+    inner = dtype.inner if isinstance(dtype, pl.List) else None
+    present = {field.name for field in inner.fields} if isinstance(inner, pl.Struct) else set()
+    name = next((name for name in fields.turn_id if name in present), None)
+    if name is None:
+        return None
+    return pl.col(str(fields.turns)).list.first().struct.field(name).cast(pl.String)
 
 
 def _turns(fields: Fields, dtype: pl.DataType, file: str) -> tuple[pl.Expr, list[pl.Expr]]:
@@ -85,31 +105,6 @@ def _string(name: str | None) -> pl.Expr:
         return pl.lit(None, dtype=pl.String)
     text = pl.col(name).cast(pl.String)
     return pl.when(text != "").then(text)
-
-
-def _json_value(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A column as Polars can write it into JSON: it panics on bytes, at any depth."""
-    if dtype == pl.Binary:
-        return pl.col(name).bin.encode("base64")
-    if dtype == pl.Object:
-        return pl.lit(None, dtype=pl.String).alias(name)
-    readable = _without_bytes(dtype)
-    return pl.col(name) if readable == dtype else pl.col(name).cast(readable, strict=False)
-
-
-def _without_bytes(dtype: pl.DataType) -> pl.DataType:
-    if isinstance(dtype, pl.List):
-        return pl.List(_without_bytes(_instance(dtype.inner)))
-    if isinstance(dtype, pl.Array):
-        return pl.Array(_without_bytes(_instance(dtype.inner)), dtype.size)
-    if isinstance(dtype, pl.Struct):
-        return pl.Struct({field.name: _without_bytes(_instance(field.dtype)) for field in dtype.fields})
-    return pl.String() if dtype == pl.Binary else dtype
-
-
-def _instance(dtype: Any) -> pl.DataType:
-    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
-    return instance
 
 
 def _timestamp(name: str | None, schema: pl.Schema) -> pl.Expr:

@@ -1,23 +1,24 @@
-"""How JSON becomes batches: lines or one array, gzipped or not, parsed by the Rust core in 4 MiB chunks.
+"""How JSON becomes batches: lines, one array or objects in a row, parsed by the Rust core in 4 MiB chunks.
 
 It decides nothing about formats (see `fields`) and keeps at most one chunk and its conversations in memory.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
 
 from lmsys_rs.errors import ReaderError
+from lmsys_rs.extras import json_value
 from lmsys_rs.readers.containers import Source
 from lmsys_rs.readers.fields import Fields
+from lmsys_rs.readers.frames import LINE
+from lmsys_rs.readers.streams import ByteStream
 from lmsys_rs.records import BATCH_SIZE, CONVERSATION_SCHEMA, ConversationBatch, Problem
 
-__all__ = ["read_json"]
+__all__ = ["RowReader", "read_json"]
 
 CHUNK_BYTES = 4 << 20  # what is handed to the JSON parser at a time
 
@@ -28,68 +29,95 @@ def read_json(source: Source, fields: Fields, *, start: int) -> Iterator[Convers
 
     reader = _core.JsonReader(fields.to_core(), layout=source.layout)
     position = start
-    for data, done, final in _chunks(source.path, source.compressed):
-        batch, problems = reader.feed(data, final=final)
-        conversations = _as_conversations(batch).filter(pl.col("line") > start)
-        fresh = [Problem(line, message) for line, message in problems if line > start]
-        for part in _slices(conversations):
-            if part.height:
-                position = max(position, int(part["line"][-1]))
-            is_last = part.height < BATCH_SIZE
-            if is_last and fresh:
-                position = max(position, fresh[-1].line)
-            ready = tuple(p for p in fresh if p.line <= position)
-            fresh = fresh[len(ready) :]
-            if part.height or ready:
-                yield ConversationBatch(part, ready, position, done)
+    failure: ReaderError | None = None
+    with ByteStream(source.path, source.packing, source.member) as stream:
+        data = b"x"
+        while data:
+            try:
+                data = stream.read(CHUNK_BYTES)
+            except ReaderError as error:
+                failure = error
+                break  # what is left over is an element without its end
+            batch, broken = reader.feed(data, final=not data)
+            conversations = as_conversations(batch).filter(pl.col("line") > start)
+            problems = [Problem(line, message) for line, message in broken if line > start]
+            for ready in in_batches(conversations, problems, position, stream.done):
+                position = ready.position
+                yield ready
+    if failure is not None:
+        raise failure
 
 
-def _slices(conversations: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    for offset in range(0, conversations.height + 1, BATCH_SIZE):
-        yield conversations.slice(offset, BATCH_SIZE)
+def in_batches(
+    conversations: pl.DataFrame, problems: Iterable[Problem], position: int, done: int
+) -> Iterator[ConversationBatch]:
+    """Batches of at most `BATCH_SIZE`. Their position is that of the last element that is in them completely."""
+    waiting = sorted(problems, key=lambda problem: problem.line)
+    offset = 0
+    while True:
+        part = conversations.slice(offset, BATCH_SIZE)
+        offset += part.height
+        is_last = offset >= conversations.height
+        if is_last:
+            reached = max([position, *part["line"].tail(1), *(problem.line for problem in waiting[-1:])])
+        else:
+            # an element may hold several conversations: it is not done while some are still to come
+            reached = max(position, int(part["line"][-1]) - int(part["line"][-1] == conversations["line"][offset]))
+        ready = tuple(problem for problem in waiting if problem.line <= reached)
+        waiting = waiting[len(ready) :]
+        position = reached
+        if part.height or ready:
+            yield ConversationBatch(part, ready, position, done)
+        if is_last:
+            return
 
 
-def _as_conversations(batch: Any) -> pl.DataFrame:
+def as_conversations(batch: Any) -> pl.DataFrame:
+    """The core's record batch as a frame in `CONVERSATION_SCHEMA`."""
     frame = pl.DataFrame(batch)
     return frame.cast(dict(CONVERSATION_SCHEMA)).select(CONVERSATION_SCHEMA.names())  # type: ignore[arg-type]  # Schema is a dict of dtypes
 
 
-def _chunks(path: Path, compressed: bool) -> Iterator[tuple[bytes, int, bool]]:
-    """(bytes, position in the file, is last); of a truncated gzip everything that is there, then a ReaderError."""
-    if not compressed:
-        size = path.stat().st_size
-        done = 0
-        with path.open("rb") as file:
-            while data := file.read(CHUNK_BYTES):
-                done += len(data)
-                yield data, done, False
-        yield b"", max(done, size), True
-        return
-    error: str | None = None
-    with path.open("rb") as file:
-        inflate = zlib.decompressobj(wbits=31)
-        pending = b""
-        while error is None:
-            raw = pending or file.read(1 << 16)
-            if not raw:
-                error = None if inflate.eof else "the gzip data ends too early"
-                break
-            try:
-                if inflate.eof:  # a second gzip member follows, as `cat a.gz b.gz` makes them
-                    inflate = zlib.decompressobj(wbits=31)
-                data = inflate.decompress(raw, CHUNK_BYTES)
-            except zlib.error as problem:
-                error = f"damaged gzip data ({problem})"
-                break
-            pending = inflate.unconsumed_tail or inflate.unused_data.lstrip(b"\0")
-            if data:
-                yield data, file.tell(), False
-        end = file.tell()
-    if error is None:
-        yield b"", end, True
-        return
-    raise ReaderError(
-        f"{path}: {error}; what came before it was read",
-        file=str(path),
-        hint="fetch or copy the file again",
-    )
+class RowReader:
+    """Reads the rows of a table as the JSON objects that they are: for formats that field names don't describe."""
+
+    def __init__(self, fields: Fields) -> None:
+        from lmsys_rs import _core
+
+        self._reader = _core.JsonReader(fields.to_core(), layout="lines")
+        self._lines: dict[int, int] = {}  # of the lines fed, the rows that they are; those still needed
+        self._n_fed = 0
+        self._waiting: list[Problem] = []
+
+    def feed(
+        self, rows: pl.DataFrame, problems: Iterable[Problem], position: int, done: int, *, final: bool
+    ) -> Iterator[ConversationBatch]:
+        """Batches of what is complete with these rows (their numbers in column `LINE`) up to ``position``."""
+        numbers = rows[LINE].to_list()
+        for number in numbers:
+            self._n_fed += 1
+            self._lines[self._n_fed] = number
+        columns = [name for name in rows.columns if name != LINE]
+        as_json = pl.struct([json_value(pl.col(name), rows.schema[name]).alias(name) for name in columns])
+        texts = rows.select(as_json.struct.json_encode()).to_series()
+        data = "".join(f"{text}\n" for text in texts).encode()
+        batch, broken = self._reader.feed(data, final=final)
+        conversations = as_conversations(batch)
+        rows_of = (
+            conversations["line"].replace_strict(self._lines, return_dtype=pl.UInt64) if len(conversations) else []
+        )
+        conversations = conversations.with_columns(pl.Series("line", rows_of, dtype=pl.UInt64))
+        found = [Problem(self._lines[line], message) for line, message in broken]
+        yield from self._in_batches(conversations, [*self._waiting, *problems, *found], position, done, final)
+
+    def _in_batches(
+        self, conversations: pl.DataFrame, problems: list[Problem], position: int, done: int, final: bool
+    ) -> Iterator[ConversationBatch]:
+        # messages of one tree may still be on their way: nothing after the last conversation counts until it is there
+        last = int(conversations["line"][-1]) if len(conversations) else 0
+        reached = position if final else last
+        self._waiting = [problem for problem in problems if problem.line > reached]
+        self._lines = {fed: row for fed, row in self._lines.items() if row > reached}
+        ready = [problem for problem in problems if problem.line <= reached]
+        if len(conversations) or ready:
+            yield from in_batches(conversations, ready, 0, done)

@@ -1,44 +1,54 @@
-"""How tables become batches: Parquet window by window through Polars, CSV row by row with its broken rows reported.
+"""How Parquet becomes batches: window by window through Polars, columns by names or rows by the core.
 
-It decides nothing about formats (see `fields`); how rows become conversations stands in `frames`.
+It decides nothing about formats (see `fields`); how columns become conversations stands in `frames`.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import sys
-import zlib
+import time
 from collections.abc import Iterator
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from lmsys_rs.errors import ReaderError
 from lmsys_rs.readers.containers import Source, damaged
 from lmsys_rs.readers.fields import Fields
-from lmsys_rs.readers.frames import LINE, conversation_columns
-from lmsys_rs.records import BATCH_SIZE, ConversationBatch, Problem
+from lmsys_rs.readers.frames import LINE, conversation_columns, has_plain_turns
+from lmsys_rs.readers.json_stream import RowReader
+from lmsys_rs.records import BATCH_SIZE, ConversationBatch
 
-__all__ = ["read_csv", "read_parquet"]
+__all__ = ["parquet_ids", "read_parquet"]
 
-# Rows asked of Polars at a time. `LazyFrame.collect_batches` would be simpler, but its read-ahead grew with the file:
-# 586 MB of memory for 0.9 GB of Parquet, 927 MB if that is one row group; windows stay under 250 MB. Each window skips
-# the rows before it, so small ones cost time in files of few large row groups (344k conversations in one: 13.6 s with
-# 8,192 rows, 3.8 s with 32,768).
+# Rows asked of Polars at a time. `LazyFrame.collect_batches` would be simpler, but its read-ahead grows with the row
+# groups: 2.4 GB for 1M LMSYS-shaped conversations in one of them, where windows stay under 1 GB; in groups of 5,000 rows
+# both take 3 s and 0.3 GB (benches/fuzz_readers.py --speed).
 WINDOW_ROWS = 4 * BATCH_SIZE
+WINDOW_BYTES = 32 << 20  # on disk; fewer rows where they are long
+# Polars skips whole row groups before a window, but decodes the rows before it within its own. Where windows get slower
+# and slower, larger ones are tried, and kept if each row then comes clearly quicker: 20 s instead of 63 s for that group.
+SLOW_SECONDS = 0.5
+SLOWER = 1.5
+MAX_GROWTH = 4
 
 
 def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[ConversationBatch]:
     """Batches of a Parquet file after row ``start``."""
     try:
-        # glob off: a path is one file, whatever characters it has
-        frame = pl.scan_parquet(source.path, glob=False, row_index_name=LINE, row_index_offset=1)
-        query = conversation_columns(frame, fields, frame.collect_schema(), file=str(source.path))
-        n_rows = int(frame.select(pl.len()).collect().item())
-        for window in range(start, n_rows, WINDOW_ROWS):
-            rows = query.slice(window, WINDOW_ROWS).collect(engine="streaming")
+        frame, n_rows = _scanned(source)
+        schema = frame.collect_schema()
+        if fields.shape is not None or (fields.turns is not None and not has_plain_turns(fields, schema)):
+            yield from _read_rows(frame, n_rows, fields, start)
+            return
+        query = conversation_columns(frame, fields, schema, file=str(source.path))
+        n_usual = max(1, min(WINDOW_ROWS, WINDOW_BYTES * n_rows // max(1, source.path.stat().st_size)))
+        window, n_window = start, n_usual
+        timed: list[tuple[int, float]] = []  # of the windows so far: rows, and seconds for each of them
+        while window < n_rows:
+            started = time.perf_counter()
+            rows = query.slice(window, n_window).collect(engine="streaming")
+            window += n_window
+            timed.append((n_window, (time.perf_counter() - started) / n_window))
+            n_window = _next_window(timed, n_usual)
             for offset in range(0, rows.height, BATCH_SIZE):
                 part = rows.slice(offset, BATCH_SIZE)
                 position = int(part["line"][-1])
@@ -47,56 +57,38 @@ def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[Conv
         raise damaged(source.path, error) from error
 
 
-def read_csv(source: Source, fields: Fields, *, start: int) -> Iterator[ConversationBatch]:
-    """Batches of a CSV file after row ``start`` (the header is row 0). A row of the wrong width is a problem.
-
-    Python's reader is used because it goes on after a broken row, which Polars does not.
-    """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a field is one message: the default of 128 KiB is too small
-    width = len(source.columns)
-    schema = dict.fromkeys(source.columns, pl.String)
-    failure: ReaderError | None = None
-    with source.path.open("rb") as raw:
-        stream = gzip.GzipFile(fileobj=raw) if source.compressed else raw
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-        rows = csv.reader(text, delimiter=source.separator, skipinitialspace=True)
-        row_number = -1
-        while failure is None:
-            good: list[list[str]] = []
-            numbers: list[int] = []
-            problems: list[Problem] = []
-            try:
-                for row in rows:
-                    row_number += 1
-                    if row_number <= start or not row_number or not row:
-                        continue
-                    if len(row) == width:
-                        good.append(row)
-                        numbers.append(row_number)
-                    else:
-                        problems.append(
-                            Problem(row_number, f"line {rows.line_num}: got {len(row)} fields, need {width}")
-                        )
-                    if len(numbers) == BATCH_SIZE:
-                        break
-            except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
-                failure = _unreadable(source, rows.line_num, error)
-            if not good and not problems:
-                break
-            frame = pl.DataFrame(good, schema=schema, orient="row").lazy().with_columns(pl.Series(LINE, numbers))
-            conversations = conversation_columns(frame, fields, pl.Schema(schema), file=str(source.path)).collect()
-            yield ConversationBatch(conversations, tuple(problems), row_number, raw.tell())
-    if failure is not None:
-        raise failure
+def _next_window(timed: list[tuple[int, float]], n_usual: int) -> int:
+    """Rows of the next window, by the sizes of the windows so far and their seconds for each row."""
+    size, seconds = timed[-1]
+    before, slow = timed[-2] if len(timed) > 1 else timed[-1]
+    if size > before and seconds * SLOWER > slow:
+        return n_usual
+    quickest = min(seconds for other, seconds in timed if other == size)
+    is_slower = seconds * size > SLOW_SECONDS and seconds > SLOWER * quickest
+    return min(2 * size, MAX_GROWTH * n_usual) if is_slower else size
 
 
-def _unreadable(source: Source, line: int, error: Exception) -> ReaderError:
-    where = f"{source.path}: after line {line}"
-    if isinstance(error, UnicodeDecodeError):
-        return ReaderError(
-            f"{where}: the text is not UTF-8 ({error.reason})",
-            file=str(source.path),
-            line=line + 1,
-            hint=f"iconv -f LATIN1 -t UTF-8 {source.path.name}",
-        )
-    return ReaderError(f"{where}: {error}; what came before it was read", file=str(source.path), line=line + 1)
+def parquet_ids(source: Source, fields: Fields) -> Iterator[tuple[int, pl.Series]]:
+    """(rows before it, conversation ids) of pieces of the file; turns are not decoded unless the id is in them."""
+    try:
+        frame, n_rows = _scanned(source)
+        query = conversation_columns(frame, fields, frame.collect_schema(), file=str(source.path))
+        for window in range(0, n_rows, 16 * WINDOW_ROWS):
+            ids = query.select("conversation_id").slice(window, 16 * WINDOW_ROWS).collect(engine="streaming")
+            yield window, ids.to_series()
+    except PolarsError as error:
+        raise damaged(source.path, error) from error
+
+
+def _scanned(source: Source) -> tuple[pl.LazyFrame, int]:
+    # glob off: a path is one file, whatever characters it has
+    frame = pl.scan_parquet(source.path, glob=False, row_index_name=LINE, row_index_offset=1)
+    return frame, int(frame.select(pl.len()).collect().item())
+
+
+def _read_rows(frame: pl.LazyFrame, n_rows: int, fields: Fields, start: int) -> Iterator[ConversationBatch]:
+    reader = RowReader(fields)
+    for window in range(start, n_rows, BATCH_SIZE):
+        rows = frame.slice(window, BATCH_SIZE).collect(engine="streaming")
+        position = min(window + BATCH_SIZE, n_rows)
+        yield from reader.feed(rows, (), position, position, final=position == n_rows)

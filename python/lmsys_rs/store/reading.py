@@ -1,12 +1,14 @@
-"""What is asked of a workspace's database: selections, texts, runs, clusters, members; always in a stated order.
+"""What is asked of a workspace's database: texts, queries by id, runs, clusters, members; always in a stated order.
 
-Every function takes a connection inside `Store.reading` and returns records, arrays or Polars frames. Paging is by key.
+Every function takes a connection inside `Store.reading` and returns records, arrays or Polars frames. Which queries
+pass a filter is decided in `selection`; here they are fetched by id. Paging is by key.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,21 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, liter
 
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.records import (
+    ArrayFileRecord,
     ClusterRecord,
     DatasetRecord,
     EmbeddingRecord,
-    Filters,
     RunRecord,
+    SegmentRecord,
+    SourceRecord,
 )
 from lmsys_rs.store import schema
 
 __all__ = [
+    "ColumnsState",
+    "array_files",
     "clusters",
+    "columns_state",
     "counts",
     "datasets",
     "embeddings",
@@ -33,17 +40,26 @@ __all__ = [
     "find_graph",
     "find_projection",
     "find_run",
+    "find_source",
     "get_run",
+    "graph_ids",
+    "graphs_of",
     "members",
     "n_texts",
-    "query_page",
+    "projections",
+    "queries_by_id",
+    "query_columns",
     "run_frame",
     "runs",
-    "selection",
+    "segments",
+    "sources",
+    "text_columns",
     "text_page",
     "text_range",
     "text_sources",
     "texts_of",
+    "value",
+    "vector_blocks",
 ]
 
 FETCH_ROWS = 50_000  # rows that are Python objects at a time
@@ -62,21 +78,115 @@ QUERY_SCHEMA = pl.Schema(
     }
 )
 
+MEMBER_SCHEMA: dict[str, pl.DataType] = {
+    "text_id": pl.UInt32(),
+    "cluster_id": pl.Int32(),  # -1 is noise
+    "probability": pl.Float32(),
+    "assigned": pl.Boolean(),  # placed into the finished run, not clustered
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsState:
+    """What `columns` needs to know of one state of the database: how far it goes, and which files there are."""
+
+    generation: int  # how often rows were deleted or changed
+    last_query_id: int
+    last_text_id: int
+    datasets: dict[int, str]
+    files: tuple[ArrayFileRecord, ...]
+
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Rows of the main tables."""
-    tables = {
-        "n_datasets": schema.dataset,
-        "n_conversations": schema.conversation,
-        "n_turns": schema.turn,
-        "n_queries": schema.query,
-        "n_runs": schema.run,
+    """How many there are of each main thing, as the data sets say."""
+    found = datasets(connection)
+    n_runs = connection.execute(select(func.count()).select_from(schema.run)).scalar_one()
+    return {
+        "n_datasets": len(found),
+        "n_conversations": sum(d.n_conversations for d in found),
+        "n_turns": sum(d.n_turns for d in found),
+        "n_queries": sum(d.n_queries for d in found),
+        "n_runs": int(n_runs),
+        "n_texts": n_texts(connection),
     }
-    found = {
-        name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        for name, table in tables.items()
+
+
+def value(connection: Connection, name: str) -> str | None:
+    """A single value of the workspace, None if it was never set."""
+    table = schema.workspace_value
+    return connection.execute(select(table.c.value).where(table.c.name == name)).scalar()
+
+
+def array_files(connection: Connection, kind: str | None = None) -> list[ArrayFileRecord]:
+    """The array files that count, oldest first: of one kind, or all."""
+    table = schema.array_file
+    statement = select(table.c.file, table.c.kind, table.c.n_bytes, table.c.checksum).order_by(literal_column("rowid"))
+    if kind is not None:
+        statement = statement.where(table.c.kind == kind)
+    return [ArrayFileRecord(file=f, kind=k, n_bytes=n, checksum=c) for f, k, n, c in connection.execute(statement)]
+
+
+def columns_state(connection: Connection) -> ColumnsState:
+    """How far queries and texts go, and the column files there are."""
+    last_query = connection.execute(select(func.max(schema.query.c.id))).scalar()
+    d = schema.dataset.c
+    return ColumnsState(
+        generation=int(value(connection, "generation") or 0),
+        last_query_id=-1 if last_query is None else int(last_query),
+        last_text_id=n_texts(connection) - 1,
+        datasets={int(id_): str(name) for id_, name in connection.execute(select(d.id, d.name).order_by(d.id))},
+        files=tuple(array_files(connection, "columns")),
+    )
+
+
+def query_columns(connection: Connection, *, after: int, until: int | None = None) -> pl.DataFrame:
+    """The columns of queries with ids above ``after`` and below ``until``, by id."""
+    q, c = schema.query.c, schema.conversation.c
+    statement = (
+        select(
+            q.id, q.conversation_id, q.position, q.text_id, c.dataset_id, c.model, c.language, c.timestamp, c.n_turns
+        )
+        .select_from(schema.query.join(schema.conversation))
+        .where(q.id > after)
+        .order_by(q.id)
+    )
+    if until is not None:
+        statement = statement.where(q.id < until)
+    types = {
+        "query_id": pl.Int64(),
+        "conversation_id": pl.Int64(),
+        "position": pl.Int32(),
+        "text_id": pl.UInt32(),
+        "dataset_id": pl.Int32(),
+        "model": pl.String(),
+        "language": pl.String(),
+        "timestamp": pl.Datetime("us", "UTC"),
+        "n_turns": pl.UInt32(),
     }
-    return found | {"n_texts": n_texts(connection)}
+    return _frame(connection, statement, types)
+
+
+def text_columns(connection: Connection, *, after: int, until: int | None = None) -> pl.DataFrame:
+    """The columns (signals) of texts with ids above ``after`` and below ``until``, by id."""
+    t = schema.text.c
+    types: dict[str, pl.DataType] = {
+        "text_id": pl.UInt32(),
+        "n_chars": pl.UInt32(),
+        "n_words": pl.UInt32(),
+        "language": pl.String(),
+        "language_confidence": pl.Float32(),
+        "quality": pl.Float32(),
+        "quality_length": pl.Float32(),
+        "quality_letters": pl.Float32(),
+        "quality_repetition": pl.Float32(),
+        "quality_variety": pl.Float32(),
+        "personal": pl.UInt32(),
+        "template": pl.Int64(),
+    }
+    statement = select(*(t[name] for name in types)).where(t.text_id > after).order_by(t.text_id)
+    if until is not None:
+        statement = statement.where(t.text_id < until)
+    return _frame(connection, statement, types)
 
 
 def n_texts(connection: Connection) -> int:
@@ -87,18 +197,50 @@ def n_texts(connection: Connection) -> int:
 
 def datasets(connection: Connection) -> list[DatasetRecord]:
     """Every data set, oldest first."""
-    rows = connection.execute(select(schema.dataset).order_by(schema.dataset.c.id)).mappings()
-    names = DatasetRecord.__dataclass_fields__
-    return [DatasetRecord(**{name: row[name] for name in names}) for row in rows]
+    d = schema.dataset
+    files: dict[int, list[SourceRecord]] = {}
+    for record in sources(connection):
+        files.setdefault(record.dataset_id, []).append(record)
+    found = []
+    for row in connection.execute(select(d).order_by(d.c.id)):
+        of_set = files.get(row.id, [])
+        found.append(
+            DatasetRecord(
+                **row._mapping,
+                source=of_set[-1].path if of_set else "",
+                format=of_set[-1].format if of_set else "",
+                finished=all(source.finished for source in of_set),
+                n_files=len(of_set),
+            )
+        )
+    return found
 
 
-def dataset_state(connection: Connection, name: str) -> tuple[str, bool, int] | None:
-    """(fingerprint, finished, position) of a data set, or None."""
-    table = schema.dataset
+def sources(connection: Connection, dataset_id: int | None = None) -> list[SourceRecord]:
+    """Every loaded file (of one data set), oldest first."""
+    table = schema.source
+    statement = select(table).order_by(table.c.id)
+    if dataset_id is not None:
+        statement = statement.where(table.c.dataset_id == dataset_id)
+    return [_source(row) for row in connection.execute(statement)]
+
+
+def find_source(connection: Connection, dataset: str, fingerprint: str) -> SourceRecord | None:
+    """The file of a data set with this content, if it was loaded (in part)."""
+    s, d = schema.source, schema.dataset
     row = connection.execute(
-        select(table.c.fingerprint, table.c.finished, table.c.position).where(table.c.name == name)
+        select(s).join(d, s.c.dataset_id == d.c.id).where(d.c.name == dataset, s.c.fingerprint == fingerprint)
     ).one_or_none()
-    return None if row is None else (str(row[0]), bool(row[1]), int(row[2]))
+    return None if row is None else _source(row)
+
+
+def segments(connection: Connection, dataset_id: int | None = None) -> list[SegmentRecord]:
+    """The files with whole conversations (of one data set), by id."""
+    table = schema.segment
+    statement = select(table).order_by(table.c.first_id)
+    if dataset_id is not None:
+        statement = statement.join(schema.source).where(schema.source.c.dataset_id == dataset_id)
+    return [SegmentRecord(**row._mapping) for row in connection.execute(statement)]
 
 
 def embeddings(connection: Connection) -> list[EmbeddingRecord]:
@@ -125,59 +267,20 @@ def texts_of(connection: Connection, text_ids: npt.NDArray[np.uint32]) -> pl.Ser
     ):
         return text_range(connection, int(text_ids[0]), int(text_ids[-1]) + 1)
     _fill_ids(connection, text_ids)
-    statement = "SELECT t.text FROM selected s JOIN text t ON t.text_id = s.text_id ORDER BY s.i"
+    statement = "SELECT t.text FROM selected s CROSS JOIN text t WHERE t.text_id = s.id ORDER BY s.i"
     return _driver_frame(connection, statement, {"text": pl.String()})["text"]
 
 
-def selection(connection: Connection, filters: Filters) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
-    """(text_ids ascending, how many queries each has) of the queries that pass the filters."""
-    statement = (
-        select(schema.query.c.text_id, func.count())
-        .select_from(_queries())
-        .where(*_conditions(filters))
-        .group_by(schema.query.c.text_id)
-        .order_by(schema.query.c.text_id)
-        .limit(filters.limit)
-    )
-    frame = _frame(connection, statement, {"text_id": pl.UInt32(), "n": pl.Float32()})
-    return frame["text_id"].to_numpy(), frame["n"].to_numpy()
+def text_sources(connection: Connection, query_ids: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """Queries by id, in the given order, without their cluster."""
+    return queries_by_id(connection, query_ids).drop("cluster_id")
 
 
-def text_sources(connection: Connection, text_ids: npt.NDArray[np.uint32], filters: Filters) -> pl.DataFrame:
-    """For each text the first query that passes the filters, in the order of ``text_ids``.
-
-    Columns query_id, text_id, conversation_id, dataset, model, language, timestamp, text, n_queries.
-    """
-    _fill_ids(connection, text_ids)
-    selected = _selected()
-    q, c, d, t = schema.query.c, schema.conversation.c, schema.dataset.c, schema.text.c
-    # SQLite: beside min(), bare columns come from the row that has the minimum
-    statement = (
-        select(func.min(q.id), q.text_id, c.source_id, d.name, c.model, c.language, c.timestamp, t.text, func.count())
-        .select_from(
-            selected.join(schema.query, q.text_id == selected.c.text_id)
-            .join(schema.text)
-            .join(schema.conversation)
-            .join(schema.dataset)
-        )
-        .where(*_conditions(filters))
-        .group_by(selected.c.i)
-        .order_by(selected.c.i)
-    )
-    columns = {name: dtype for name, dtype in QUERY_SCHEMA.items() if name != "cluster_id"}
-    return _frame(connection, statement, columns | {"n_queries": pl.Int64()})
-
-
-def query_page(
-    connection: Connection,
-    *,
-    filters: Filters,
-    run_id: str | None = None,
-    cluster_id: int | None = None,
-    after: int = 0,
-    limit: int | None = 50,
+def queries_by_id(
+    connection: Connection, query_ids: npt.NDArray[np.int64], *, run_id: str | None = None
 ) -> pl.DataFrame:
-    """Queries with id above ``after``, by id, in `QUERY_SCHEMA`; ``cluster_id`` is null without a run."""
+    """The queries with these ids, in the given order, in `QUERY_SCHEMA`; ``cluster_id`` is null without a run."""
+    _fill_ids(connection, query_ids)
     q, c, d, t, m = (
         schema.query.c,
         schema.conversation.c,
@@ -185,36 +288,31 @@ def query_page(
         schema.text.c,
         schema.membership.c,
     )
-    joined: Any = _queries().join(schema.text, t.text_id == q.text_id)
-    conditions = [q.id > after, *_conditions(filters)]
+    selected = _selected()
+    joined: Any = (
+        selected.join(schema.query, q.id == selected.c.id)
+        .join(schema.text, t.text_id == q.text_id)
+        .join(schema.conversation, c.id == q.conversation_id)
+        .join(schema.dataset, d.id == c.dataset_id)
+    )
     label: Any = func.nullif(1, 1)
     if run_id is not None:
-        joined = joined.join(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
+        joined = joined.outerjoin(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
         label = m.cluster_id
-        if cluster_id is not None:  # 0 is a cluster
-            conditions.append(m.cluster_id == cluster_id)
+    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language, c.language)
     statement = (
-        select(q.id, q.text_id, c.source_id, d.name, c.model, c.language, c.timestamp, t.text, label)
+        select(q.id, q.text_id, c.source_id, d.name, c.model, language, c.timestamp, t.text, label)
         .select_from(joined)
-        .where(*conditions)
-        .order_by(q.id)
-        .limit(limit)
+        .order_by(selected.c.i)
     )
     return _frame(connection, statement, dict(QUERY_SCHEMA))
 
 
 def text_page(connection: Connection, *, after: int = -1, limit: int | None = None) -> pl.DataFrame:
-    """Distinct texts with id above ``after``: text_id, text, n_chars, n_queries."""
-    t, q = schema.text.c, schema.query.c
-    n_queries = select(func.count()).where(q.text_id == t.text_id).scalar_subquery()
-    statement = (
-        select(t.text_id, t.text, t.n_chars, n_queries).where(t.text_id > after).order_by(t.text_id).limit(limit)
-    )
-    return _frame(
-        connection,
-        statement,
-        {"text_id": pl.UInt32(), "text": pl.String(), "n_chars": pl.Int64(), "n_queries": pl.Int64()},
-    )
+    """Distinct texts with id above ``after``, by id: text_id, text."""
+    t = schema.text.c
+    statement = select(t.text_id, t.text).where(t.text_id > after).order_by(t.text_id).limit(limit)
+    return _frame(connection, statement, {"text_id": pl.UInt32(), "text": pl.String()})
 
 
 def runs(connection: Connection) -> list[RunRecord]:
@@ -281,16 +379,18 @@ def clusters(connection: Connection, run_id: str) -> list[ClusterRecord]:
     ]
 
 
-def members(connection: Connection, run_id: str, cluster_id: int | None = None) -> pl.DataFrame:
-    """text_id, cluster_id, probability of a run (or one cluster), by text_id."""
+def members(
+    connection: Connection, run_id: str, cluster_id: int | None = None, *, after: int = -1, limit: int | None = None
+) -> pl.DataFrame:
+    """Members of a run (or one cluster) with text ids above ``after``, by text_id, in `MEMBER_SCHEMA`."""
     m = schema.membership.c
     conditions: list[ColumnElement[bool]] = [m.run_id == run_id]
-    if cluster_id is not None:
+    if cluster_id is not None:  # 0 is a cluster
         conditions.append(m.cluster_id == cluster_id)
-    statement = select(m.text_id, m.cluster_id, m.probability).where(*conditions).order_by(m.text_id)
-    return _frame(
-        connection, statement, {"text_id": pl.UInt32(), "cluster_id": pl.Int32(), "probability": pl.Float32()}
-    )
+    if after >= 0:
+        conditions.append(m.text_id > after)
+    columns = (m.text_id, m.cluster_id, m.probability, m.assigned)
+    return _frame(connection, select(*columns).where(*conditions).order_by(m.text_id).limit(limit), MEMBER_SCHEMA)
 
 
 def run_frame(connection: Connection) -> pl.DataFrame:
@@ -323,8 +423,9 @@ def run_frame(connection: Connection) -> pl.DataFrame:
     )
 
 
-def export_rows(connection: Connection, run: RunRecord, *, after: int, limit: int) -> pl.DataFrame:
-    """A page of a run's queries with their cluster's title: the columns of `lmsys export`, by query_id."""
+def export_rows(connection: Connection, run_id: str, query_ids: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """Queries of a run with their cluster's title: the columns of `lmsys export`, in the given order."""
+    _fill_ids(connection, query_ids)
     q, c, t, m, k = (
         schema.query.c,
         schema.conversation.c,
@@ -332,18 +433,19 @@ def export_rows(connection: Connection, run: RunRecord, *, after: int, limit: in
         schema.membership.c,
         schema.cluster.c,
     )
+    selected = _selected()
     joined = (
-        _queries()
+        selected.join(schema.query, q.id == selected.c.id)
         .join(schema.text, t.text_id == q.text_id)
-        .join(schema.membership, and_(m.text_id == q.text_id, m.run_id == run.run_id))
+        .join(schema.conversation, c.id == q.conversation_id)
+        .join(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
         .outerjoin(schema.cluster, and_(k.run_id == m.run_id, k.cluster_id == m.cluster_id))
     )
+    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language, c.language)
     statement = (
-        select(q.id, m.cluster_id, t.text, c.model, c.language, k.title, k.description)
+        select(q.id, m.cluster_id, t.text, c.model, language, k.title, k.description)
         .select_from(joined)
-        .where(q.id > after, *_conditions(Filters(**{**run.filters, "limit": None})))
-        .order_by(q.id)
-        .limit(limit)
+        .order_by(selected.c.i)
     )
     return _frame(
         connection,
@@ -386,36 +488,58 @@ def find_projection(
     ).scalar()
 
 
+def graphs_of(connection: Connection, embedder_id: str) -> list[tuple[str, str, int, int]]:
+    """(graph_id, selection_hash, k, n_points) of the graphs of an embedding, largest first."""
+    g = schema.graph.c
+    statement = select(g.graph_id, g.selection_hash, g.k, g.n_points).where(g.embedder_id == embedder_id)
+    return [
+        (str(i), str(h), int(k), int(n))
+        for i, h, k, n in connection.execute(statement.order_by(g.n_points.desc(), g.k.desc(), g.graph_id))
+    ]
+
+
+def graph_ids(connection: Connection) -> list[str]:
+    """The ids of all stored graphs."""
+    g = schema.graph.c
+    return [str(id_) for id_ in connection.execute(select(g.graph_id).order_by(g.graph_id)).scalars()]
+
+
+def projections(connection: Connection) -> list[str]:
+    """The ids of all stored projections."""
+    p = schema.projection.c
+    return [str(id_) for id_ in connection.execute(select(p.projection_id).order_by(p.projection_id)).scalars()]
+
+
+def vector_blocks(connection: Connection, embedder_id: str) -> list[tuple[int, int, str]]:
+    """(start, stop, checksum) of the blocks of a vector file, by row."""
+    b = schema.vector_block.c
+    statement = select(b.start, b.stop, b.checksum).where(b.embedder_id == embedder_id).order_by(b.start)
+    return [(int(start), int(stop), str(checksum)) for start, stop, checksum in connection.execute(statement)]
+
+
 def _run(row: Row[Any]) -> RunRecord:
     values = {name: getattr(row, name) for name in RunRecord.__dataclass_fields__}
     return RunRecord(**{**values, "parameters": json.loads(row.parameters), "filters": json.loads(row.filters)})
 
 
-def _queries() -> Any:
-    return schema.query.join(schema.conversation).join(schema.dataset)
-
-
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    columns = {
-        "dataset": schema.dataset.c.name,
-        "model": schema.conversation.c.model,
-        "language": schema.conversation.c.language,
-    }
-    return [columns[name] == value for name, value in filters.to_dict().items() if name in columns]
+def _source(row: Row[Any]) -> SourceRecord:
+    values = dict(row._mapping)
+    decoded = {name: json.loads(values[name]) for name in ("column_mapping", "filters")}
+    return SourceRecord(**{**values, **decoded})
 
 
 def _selected() -> Any:
     from sqlalchemy import column, table
 
-    return table("selected", column("i"), column("text_id"))
+    return table("selected", column("i"), column("id"))
 
 
-def _fill_ids(connection: Connection, text_ids: npt.NDArray[np.uint32] | Sequence[int]) -> None:
-    connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS selected (i INTEGER PRIMARY KEY, text_id INTEGER)")
+def _fill_ids(connection: Connection, ids: npt.NDArray[Any] | Sequence[int]) -> None:
+    connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS selected (i INTEGER PRIMARY KEY, id INTEGER)")
     connection.exec_driver_sql("DELETE FROM selected")
-    rows = list(enumerate(np.asarray(text_ids).tolist()))
+    rows = list(enumerate(np.asarray(ids).tolist()))
     if rows:
-        connection.exec_driver_sql("INSERT INTO selected (i, text_id) VALUES (?, ?)", rows)
+        connection.exec_driver_sql("INSERT INTO selected (i, id) VALUES (?, ?)", rows)
 
 
 def _frame(connection: Connection, statement: Select[Any], schema_: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -427,13 +551,11 @@ def _driver_frame(connection: Connection, statement: str, schema_: dict[str, pl.
 
 
 def _collect(result: Any, schema_: dict[str, pl.DataType]) -> pl.DataFrame:
-    timed = [name for name, dtype in schema_.items() if isinstance(dtype, pl.Datetime)]
-    stored = {name: pl.String() if name in timed else dtype for name, dtype in schema_.items()}
+    # times are stored as microseconds since 1970
+    stored = {name: pl.Int64() if isinstance(dtype, pl.Datetime) else dtype for name, dtype in schema_.items()}
     parts = [
         pl.DataFrame([tuple(row) for row in rows], schema=stored, orient="row")
         for rows in iter(lambda: result.fetchmany(FETCH_ROWS), [])
     ]
     frame = pl.concat(parts) if parts else pl.DataFrame(schema=stored)
-    return frame.with_columns(
-        pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC") for name in timed
-    )
+    return frame.cast(dict(schema_))  # type: ignore[arg-type]  # names to dtypes

@@ -1,6 +1,7 @@
 """Which tables a workspace has: the stable, documented schema, as SQLAlchemy Core sees it.
 
-It runs nothing: the migrations create these tables, `reading` and `writing` use them.
+It runs nothing: the migrations create these tables, `reading`, `writing` and `batches` use them. The turns of the
+conversations are not here but in Parquet files that table `segment` lists (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sqlalchemy import (
 __all__ = [
     "APPLICATION_ID",
     "SCHEMA_VERSION",
+    "array_file",
     "cluster",
     "conversation",
     "dataset",
@@ -32,12 +34,15 @@ __all__ = [
     "projection",
     "query",
     "run",
+    "segment",
+    "source",
     "text",
-    "turn",
+    "vector_block",
+    "workspace_value",
 ]
 
 APPLICATION_ID = 0x4C4D5359  # "LMSY" in the header of the SQLite file: `file lmsys.db` can tell it from any other
-SCHEMA_VERSION = "0001"  # the newest migration that this program knows
+SCHEMA_VERSION = "0002"  # the newest migration that this program knows
 
 metadata = MetaData()
 
@@ -46,18 +51,47 @@ dataset = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("source", Text, nullable=False),
-    Column("format", Text, nullable=False),
     Column("description", Text),
-    Column("column_mapping", Text, nullable=False),  # JSON
-    Column("fingerprint", Text, nullable=False),  # of the file's content and how it was read
-    Column("created_at", Text, nullable=False),  # every time: ISO 8601, UTC
-    Column("finished", Boolean, nullable=False),
-    Column("position", Integer, nullable=False),  # last line, element or row of the source that is in the tables
+    Column("unit", Text, nullable=False),  # what a query is: first, turn or dialogue
+    Column("created_at", Text, nullable=False),  # every time of this program: ISO 8601, UTC
     Column("n_conversations", Integer, nullable=False),
+    Column("n_turns", Integer, nullable=False),
     Column("n_queries", Integer, nullable=False),
     Column("n_problems", Integer, nullable=False),
 )
+
+# one file that was loaded into a data set
+source = Table(
+    "source",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dataset_id", Integer, ForeignKey("dataset.id"), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("column_mapping", Text, nullable=False),  # JSON
+    Column("filters", Text, nullable=False),  # JSON: what was let in
+    Column("redacted", Boolean, nullable=False),
+    Column("fingerprint", Text, nullable=False),  # of the file's content and how it was read
+    Column("created_at", Text, nullable=False),
+    Column("finished", Boolean, nullable=False),
+    Column("position", Integer, nullable=False),  # last line, element or row of the file that is in the tables
+    Column("n_conversations", Integer, nullable=False),
+    Column("n_problems", Integer, nullable=False),
+    UniqueConstraint("dataset_id", "fingerprint"),
+)
+
+# a Parquet file with the turns and the other fields of conversations first_id to last_id
+segment = Table(
+    "segment",
+    metadata,
+    Column("first_id", Integer, primary_key=True, autoincrement=False),
+    Column("last_id", Integer, nullable=False),
+    Column("source_id", Integer, ForeignKey("source.id"), nullable=False),
+    Column("file", Text, nullable=False, unique=True),
+    Column("n_bytes", Integer, nullable=False),
+    Column("checksum", Text, nullable=False),  # SHA-256 of the file
+)
+Index("ix_segment_source", segment.c.source_id, segment.c.first_id)
 
 conversation = Table(
     "conversation",
@@ -66,24 +100,13 @@ conversation = Table(
     Column("dataset_id", Integer, ForeignKey("dataset.id"), nullable=False),
     # what makes it the same conversation: hash of its id, or of content and line where the source has no id
     Column("key", LargeBinary(16), nullable=False),
-    Column("source_id", Text),
+    Column("source_id", Text),  # its id in the source
     Column("model", Text),
-    Column("language", Text),
-    Column("timestamp", Text),
-    Column("extra", Text),  # JSON object of the source's other fields
+    Column("language", Text),  # as the source says; the detected one stands with the text
+    Column("timestamp", Integer),  # microseconds since 1970, UTC
+    Column("n_turns", Integer, nullable=False),
     Column("line", Integer, nullable=False),
     UniqueConstraint("dataset_id", "key"),
-)
-Index("ix_conversation_source_id", conversation.c.source_id)
-
-turn = Table(
-    "turn",
-    metadata,
-    Column("conversation_id", Integer, ForeignKey("conversation.id"), primary_key=True),
-    Column("position", Integer, primary_key=True),  # 0-based
-    Column("role", Text, nullable=False),
-    Column("content", Text, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 text = Table(
@@ -93,6 +116,17 @@ text = Table(
     Column("hash", LargeBinary(16), nullable=False, unique=True),
     Column("text", Text, nullable=False),
     Column("n_chars", Integer, nullable=False),
+    # the signals (docs/signals.md); null until they are computed
+    Column("n_words", Integer),
+    Column("language", Text),
+    Column("language_confidence", Float),
+    Column("quality", Float),
+    Column("quality_length", Float),
+    Column("quality_letters", Float),
+    Column("quality_repetition", Float),
+    Column("quality_variety", Float),
+    Column("personal", Integer),  # bits of the kinds of personal data found
+    Column("template", Integer),  # hash of what is left when the variable parts are taken out
 )
 
 query = Table(
@@ -100,11 +134,32 @@ query = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("conversation_id", Integer, ForeignKey("conversation.id"), nullable=False),
-    Column("position", Integer, nullable=False),  # of the turn it was taken from
+    Column("position", Integer, nullable=False),  # of the turn it was taken from; -1 is the whole dialogue
     Column("text_id", Integer, ForeignKey("text.text_id"), nullable=False),
     UniqueConstraint("conversation_id", "position"),
 )
 Index("ix_query_text_id", query.c.text_id, query.c.conversation_id)
+
+# every immutable array file that counts, graphs and projections among them
+array_file = Table(
+    "array_file",
+    metadata,
+    Column("file", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("n_bytes", Integer, nullable=False),
+    Column("checksum", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+Index("ix_array_file_kind", array_file.c.kind, array_file.c.file)
+
+# single values of the workspace, such as the number of times that rows were deleted
+workspace_value = Table(
+    "workspace_value",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 embedding = Table(
     "embedding",
@@ -118,6 +173,17 @@ embedding = Table(
     Column("max_length", Integer, nullable=False),
     Column("file", Text, nullable=False),
     Column("created_at", Text, nullable=False),
+)
+
+# rows start to stop - 1 of a vector file, as they were when they were declared valid
+vector_block = Table(
+    "vector_block",
+    metadata,
+    Column("embedder_id", Text, ForeignKey("embedding.embedder_id"), primary_key=True),
+    Column("start", Integer, primary_key=True, autoincrement=False),
+    Column("stop", Integer, nullable=False),
+    Column("checksum", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 graph = Table(
@@ -159,6 +225,7 @@ run = Table(
     Column("n_texts", Integer, nullable=False),
     Column("n_queries", Integer, nullable=False),
     Column("n_noise", Integer, nullable=False),  # texts in no cluster
+    Column("n_assigned", Integer, nullable=False),  # texts placed later, without clustering again
     Column("seed", Integer),
     Column("labeled", Boolean, nullable=False),
     Column("program_version", Text, nullable=False),
@@ -189,6 +256,7 @@ membership = Table(
     Column("text_id", Integer, ForeignKey("text.text_id"), primary_key=True),
     Column("cluster_id", Integer, nullable=False),  # -1 = noise
     Column("probability", Float),
+    Column("assigned", Boolean, nullable=False),  # placed into the finished run, not clustered
     sqlite_with_rowid=False,
 )
 Index("ix_membership_cluster", membership.c.run_id, membership.c.cluster_id, membership.c.text_id)

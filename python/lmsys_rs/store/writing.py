@@ -1,13 +1,12 @@
-"""What is written into a workspace's database, in which transaction: batches of conversations, embeddings, runs.
+"""What is written into a workspace's database beside conversations: sources, files, embeddings, runs, clusters.
 
-Every function takes a connection inside `Store.writing`; bulk rows go in as tuples through executemany.
+Every function takes a connection inside `Store.writing`. Batches of conversations go in through `batches`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,33 +16,30 @@ import polars as pl
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from lmsys_rs.records import ClusterRecord, ConversationBatch, EmbeddingRecord, RunRecord
-from lmsys_rs.store import schema
+from lmsys_rs.records import ArrayFileRecord, ClusterRecord, EmbeddingRecord, RunRecord, SourceRecord
+from lmsys_rs.store import reading, schema
+from lmsys_rs.store.batches import SIGNAL_COLUMNS, insert_rows
 
 __all__ = [
-    "BatchCounts",
-    "add_batch",
+    "add_array_files",
     "add_graph",
+    "add_members",
     "add_projection",
     "add_run",
-    "begin_dataset",
-    "finish_dataset",
+    "add_vector_block",
+    "begin_source",
+    "delete_dataset",
+    "delete_run",
+    "finish_source",
+    "next_generation",
     "now",
     "put_embedding",
+    "remove_array_files",
     "set_clusters",
-    "set_embedded_rows",
+    "set_value",
 ]
 
-ISO_TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
-
-
-@dataclass(frozen=True, slots=True)
-class BatchCounts:
-    """What one batch brought."""
-
-    n_new: int
-    n_queries: int
-    n_new_texts: int
+INSERT_MEMBER = "INSERT INTO membership (run_id, text_id, cluster_id, probability, assigned) VALUES (?, ?, ?, ?, ?)"
 
 
 def now() -> str:
@@ -51,85 +47,136 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def begin_dataset(
+def begin_source(
     connection: Connection,
-    name: str,
+    dataset: str,
     *,
-    source: str,
-    format: str,
     description: str | None,
+    unit: str,
+    path: str,
+    format: str,
     column_mapping: dict[str, Any],
+    filters: dict[str, Any],
+    redacted: bool,
     fingerprint: str,
     restart: bool,
-) -> tuple[int, int]:
-    """(id, position) of the data set ``name``; a new file (or ``restart``) is read from its start."""
-    values: dict[str, Any] = {
-        "source": source,
-        "format": format,
-        "column_mapping": json.dumps(column_mapping, sort_keys=True),
-        "fingerprint": fingerprint,
-    }
-    if description is not None:
-        values["description"] = description
-    known = connection.execute(select(schema.dataset).where(schema.dataset.c.name == name)).one_or_none()
-    if known is None:
-        fresh: dict[str, Any] = {"name": name, "created_at": now(), "finished": False, "position": 0}
-        counts = {"n_conversations": 0, "n_queries": 0, "n_problems": 0}
-        statement = insert(schema.dataset).values(**values, **fresh, **counts).returning(schema.dataset.c.id)
-        return int(connection.execute(statement).scalar_one()), 0
-    if restart or known.fingerprint != fingerprint:
-        values |= {"position": 0, "finished": False, "n_problems": 0}
-    connection.execute(update(schema.dataset).where(schema.dataset.c.id == known.id).values(**values))
-    return int(known.id), int(values.get("position", known.position))
-
-
-def finish_dataset(connection: Connection, dataset_id: int) -> None:
-    """Mark the source as read to its end."""
-    connection.execute(update(schema.dataset).where(schema.dataset.c.id == dataset_id).values(finished=True))
-
-
-def add_batch(connection: Connection, dataset_id: int, batch: ConversationBatch, *, id_is_unique: bool) -> BatchCounts:
-    """Store the conversations of a batch that are not there yet, with turns, queries and texts, and the position.
+) -> SourceRecord:
+    """The file of a data set that is about to be read, made where it is new; a changed one is read from its start.
 
     Args:
-        id_is_unique: the source's ids name conversations; otherwise (a table of texts) id and text together do.
+        unit: of the data set, if it is new.
+        restart: read the file from its start even if its content is known.
     """
-    keyed = batch.conversations.with_columns(_conversation_keys(batch.conversations, id_is_unique).alias("key"))
-    fresh = _unknown(connection, keyed, dataset_id)
-    first_id = _next(connection, schema.conversation.c.id, first=1)
-    fresh = fresh.with_columns(pl.int_range(first_id, first_id + fresh.height, dtype=pl.Int64).alias("id"))
-    _insert(
-        connection,
-        "INSERT INTO conversation (id, dataset_id, key, source_id, model, language, timestamp, extra, line)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        fresh.select(
-            "id",
-            pl.lit(dataset_id),
-            "key",
-            "conversation_id",
-            "model",
-            "language",
-            pl.col("timestamp").dt.strftime(ISO_TIME),
-            "extra",
-            "line",
-        ),
+    d, s = schema.dataset, schema.source
+    dataset_id = connection.execute(select(d.c.id).where(d.c.name == dataset)).scalar()
+    if dataset_id is None:
+        counts = {"n_conversations": 0, "n_turns": 0, "n_queries": 0, "n_problems": 0}
+        statement = insert(d).values(name=dataset, unit=unit, created_at=now(), **counts).returning(d.c.id)
+        dataset_id = int(connection.execute(statement).scalar_one())
+    if description is not None:
+        connection.execute(update(d).where(d.c.id == dataset_id).values(description=description))
+    values = {
+        "path": path,
+        "format": format,
+        "column_mapping": json.dumps(column_mapping, sort_keys=True),
+        "filters": json.dumps(filters, sort_keys=True),
+        "redacted": redacted,
+        "fingerprint": fingerprint,
+    }
+    of_set = s.c.dataset_id == dataset_id
+    known = connection.execute(select(s).where(of_set, s.c.fingerprint == fingerprint)).one_or_none()
+    if known is None:
+        # the same file with other content: it grew, or was written anew
+        known = connection.execute(select(s).where(of_set, s.c.path == path).order_by(s.c.id.desc())).first()
+        restart = True
+    if known is None:
+        fresh = {"created_at": now(), "finished": False, "position": 0, "n_conversations": 0, "n_problems": 0}
+        statement = insert(s).values(dataset_id=dataset_id, **values, **fresh).returning(s.c.id)
+        source_id = int(connection.execute(statement).scalar_one())
+    else:
+        source_id = int(known.id)
+        if restart:
+            values |= {"position": 0, "finished": False, "n_problems": 0}
+            connection.execute(
+                update(d).where(d.c.id == dataset_id).values(n_problems=d.c.n_problems - known.n_problems)
+            )
+        connection.execute(update(s).where(s.c.id == source_id).values(**values))
+    return next(record for record in reading.sources(connection, int(dataset_id)) if record.id == source_id)
+
+
+def finish_source(connection: Connection, source_id: int) -> None:
+    """Mark a file as read to its end."""
+    connection.execute(update(schema.source).where(schema.source.c.id == source_id).values(finished=True))
+
+
+def set_value(connection: Connection, name: str, value: str) -> None:
+    """Set a single value of the workspace."""
+    statement = upsert(schema.workspace_value).values(name=name, value=value)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
+def next_generation(connection: Connection) -> None:
+    """Say that rows were deleted or changed: what was derived from them before does not count any more."""
+    set_value(connection, "generation", str(int(reading.value(connection, "generation") or 0) + 1))
+
+
+def delete_dataset(connection: Connection, dataset_id: int) -> list[str]:
+    """Delete a data set with its conversations and queries; returns the files that no table names any more.
+
+    A text that no query asks any more keeps its number, which is the row of every vector file, and loses its content
+    and its signals. Ids of conversations and queries are not given again.
+    """
+    # what is deleted is overwritten in the database, not only unlinked
+    connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    files = [segment.file for segment in reading.segments(connection, dataset_id)]
+    for name, table in (("last_conversation_id", schema.conversation), ("last_query_id", schema.query)):
+        highest = connection.execute(select(func.max(table.c.id))).scalar() or 0
+        set_value(connection, name, str(max(int(highest), int(reading.value(connection, name) or 0))))
+    of_set = "(SELECT id FROM conversation WHERE dataset_id = ?)"
+    for statement in (
+        "CREATE TEMP TABLE IF NOT EXISTS gone (text_id INTEGER PRIMARY KEY)",
+        "DELETE FROM gone",
+    ):
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(
+        f"INSERT OR IGNORE INTO gone SELECT text_id FROM query WHERE conversation_id IN {of_set}", (dataset_id,)
     )
-    turns = _turns(fresh)
-    _insert(connection, "INSERT INTO turn (conversation_id, position, role, content) VALUES (?, ?, ?, ?)", turns)
-    queries, n_new_texts = _add_texts(connection, turns)
-    _insert(connection, "INSERT INTO query (conversation_id, position, text_id) VALUES (?, ?, ?)", queries)
-    table = schema.dataset
-    connection.execute(
-        update(table)
-        .where(table.c.id == dataset_id)
-        .values(
-            position=batch.position,
-            n_conversations=table.c.n_conversations + fresh.height,
-            n_queries=table.c.n_queries + queries.height,
-            n_problems=table.c.n_problems + len(batch.problems),
-        )
+    connection.exec_driver_sql(f"DELETE FROM query WHERE conversation_id IN {of_set}", (dataset_id,))
+    connection.exec_driver_sql("DELETE FROM conversation WHERE dataset_id = ?", (dataset_id,))
+    connection.exec_driver_sql(
+        "DELETE FROM segment WHERE source_id IN (SELECT id FROM source WHERE dataset_id = ?)", (dataset_id,)
     )
-    return BatchCounts(fresh.height, queries.height, n_new_texts)
+    connection.exec_driver_sql("DELETE FROM source WHERE dataset_id = ?", (dataset_id,))
+    connection.exec_driver_sql("DELETE FROM dataset WHERE id = ?", (dataset_id,))
+    connection.exec_driver_sql("DELETE FROM gone WHERE EXISTS (SELECT 1 FROM query q WHERE q.text_id = gone.text_id)")
+    cleared = ", ".join(f"{name} = NULL" for name in SIGNAL_COLUMNS if name != "n_chars")
+    connection.exec_driver_sql(
+        # no text has this hash: texts are hashed to 16 bytes
+        f"UPDATE text SET text = '', n_chars = 0, hash = CAST('gone ' || text_id AS BLOB), {cleared}"
+        " WHERE text_id IN (SELECT text_id FROM gone)"
+    )
+    next_generation(connection)
+    return files
+
+
+def delete_run(connection: Connection, run_id: str) -> None:
+    """Delete a run with its clusters and members."""
+    for table in (schema.membership, schema.cluster, schema.run):
+        connection.execute(delete(table).where(table.c.run_id == run_id))
+
+
+def add_array_files(connection: Connection, files: Sequence[ArrayFileRecord]) -> None:
+    """Record files that are in place; one with the same name is replaced."""
+    for file in files:
+        values = {"kind": file.kind, "n_bytes": file.n_bytes, "checksum": file.checksum, "created_at": now()}
+        statement = upsert(schema.array_file).values(file=file.file, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["file"], set_=values))
+
+
+def remove_array_files(connection: Connection, files: Sequence[str]) -> None:
+    """Let files not count any more; the caller removes them after the transaction."""
+    for file in files:
+        connection.execute(delete(schema.array_file).where(schema.array_file.c.file == file))
 
 
 def put_embedding(connection: Connection, record: EmbeddingRecord, *, file: str, restart: bool = False) -> None:
@@ -138,15 +185,19 @@ def put_embedding(connection: Connection, record: EmbeddingRecord, *, file: str,
     statement = upsert(schema.embedding).values(**values)
     if restart:
         statement = statement.on_conflict_do_update(index_elements=["embedder_id"], set_={"n_rows": 0, "file": file})
+        connection.execute(delete(schema.vector_block).where(schema.vector_block.c.embedder_id == record.embedder_id))
     else:
         statement = statement.on_conflict_do_nothing()
     connection.execute(statement)
 
 
-def set_embedded_rows(connection: Connection, embedder_id: str, n_rows: int) -> None:
-    """Declare the first ``n_rows`` rows of a vector file valid: they are on disk."""
-    table = schema.embedding
-    connection.execute(update(table).where(table.c.embedder_id == embedder_id).values(n_rows=n_rows))
+def add_vector_block(connection: Connection, embedder_id: str, *, start: int, stop: int, checksum: str) -> None:
+    """Declare rows ``start`` to ``stop - 1`` of a vector file valid, and with them all before: they are on disk."""
+    b, e = schema.vector_block, schema.embedding
+    values = {"stop": stop, "checksum": checksum}
+    statement = upsert(b).values(embedder_id=embedder_id, start=start, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["embedder_id", "start"], set_=values))
+    connection.execute(update(e).where(e.c.embedder_id == embedder_id, e.c.n_rows < stop).values(n_rows=stop))
 
 
 def add_graph(
@@ -200,15 +251,50 @@ def add_run(
                 probabilities if probabilities is not None else [None] * len(labels), dtype=pl.Float64
             ),
         }
-    ).select(pl.lit(record.run_id), "text_id", "cluster_id", "probability")
-    _insert(
-        connection, "INSERT INTO membership (run_id, text_id, cluster_id, probability) VALUES (?, ?, ?, ?)", members
-    )
+    ).select(pl.lit(record.run_id).alias("run_id"), "text_id", "cluster_id", "probability", pl.lit(0).alias("assigned"))
+    insert_rows(connection, INSERT_MEMBER, members)
     _insert_clusters(connection, clusters)
     values = {name: getattr(record, name) for name in record.__dataclass_fields__}
     values["parameters"] = json.dumps(record.parameters, sort_keys=True)
     values["filters"] = json.dumps(record.filters, sort_keys=True)
     connection.execute(insert(schema.run).values(**values))
+
+
+def add_members(
+    connection: Connection,
+    run_id: str,
+    *,
+    text_ids: npt.NDArray[np.uint32],
+    labels: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float32],
+) -> None:
+    """Place texts into a finished run; sizes and counts follow. Texts that are in it already stay where they are."""
+    rows = pl.DataFrame({"text_id": text_ids, "cluster_id": labels}).select(
+        pl.lit(run_id).alias("run_id"), "text_id", "cluster_id", pl.lit(None).alias("p"), pl.lit(1).alias("assigned")
+    )
+    insert_rows(connection, INSERT_MEMBER, rows)
+    found, n_texts = np.unique(labels, return_counts=True)
+    n_queries = [int(weights[labels == label].sum()) for label in found]
+    # a run may have had no noise before
+    unclustered = {"size": 0, "n_queries": 0, "title": "Unclustered", "description": "", "terms": "[]"}
+    for label in found.tolist():
+        row = {"run_id": run_id, "cluster_id": label, **unclustered, "representatives": "[]"}
+        connection.execute(upsert(schema.cluster).values(**row).on_conflict_do_nothing())
+    insert_rows(
+        connection,
+        "UPDATE cluster SET size = size + ?, n_queries = n_queries + ? WHERE run_id = ? AND cluster_id = ?",
+        [(int(n), q, run_id, int(label)) for label, n, q in zip(found, n_texts, n_queries, strict=True)],
+    )
+    r = schema.run
+    connection.execute(
+        update(r)
+        .where(r.c.run_id == run_id)
+        .values(
+            n_assigned=r.c.n_assigned + len(text_ids),
+            n_queries=r.c.n_queries + int(weights.sum()),
+            n_noise=r.c.n_noise + int((labels == -1).sum()),
+        )
+    )
 
 
 def set_clusters(connection: Connection, run_id: str, clusters: Sequence[ClusterRecord]) -> None:
@@ -235,109 +321,3 @@ def _insert_clusters(connection: Connection, clusters: Sequence[ClusterRecord]) 
     ]
     if rows:
         connection.execute(insert(schema.cluster), rows)
-
-
-def _conversation_keys(conversations: pl.DataFrame, id_is_unique: bool) -> pl.Series:
-    """16 bytes that stay the same when the same source is read again, whatever else is in the data set."""
-    from lmsys_rs import _core
-
-    by_id = pl.concat_str(pl.lit("i\x1f"), pl.col("conversation_id"))
-    if id_is_unique and not conversations["conversation_id"].null_count():
-        texts = conversations.select(by_id).to_series()
-    else:
-        turn = pl.element().struct
-        content = pl.col("turns").list.eval(
-            pl.concat_str(turn.field("role").fill_null(""), pl.lit("\x1e"), turn.field("content").fill_null(""))
-        )
-        joined = content.list.join("\x1f")
-        with_id = by_id if id_is_unique else pl.concat_str(by_id, pl.lit("\x1f"), joined)
-        # rows without an id: the line tells two equal ones apart, so both are counted and a reload finds them again
-        without_id = pl.concat_str(pl.lit("c\x1f"), pl.col("line").cast(pl.String), pl.lit("\x1f"), joined)
-        texts = conversations.select(pl.coalesce(with_id, without_id)).to_series()
-    return _series(_core.text_hashes(texts))
-
-
-def _unknown(connection: Connection, keyed: pl.DataFrame, dataset_id: int) -> pl.DataFrame:
-    """The rows whose key is neither earlier in the batch nor in the data set."""
-    keyed = keyed.filter(pl.col("key").is_first_distinct())
-    if not keyed.height:
-        return keyed
-    _fill_keys(connection, keyed["key"])
-    known = connection.exec_driver_sql(
-        "SELECT k.i FROM batch_key k JOIN conversation c ON c.dataset_id = ? AND c.key = k.key", (dataset_id,)
-    ).scalars()
-    rows = np.ones(keyed.height, dtype=bool)
-    rows[list(known)] = False
-    return keyed.filter(pl.Series(rows))
-
-
-def _turns(conversations: pl.DataFrame) -> pl.DataFrame:
-    """One row per turn: conversation_id, position, role, content."""
-    return (
-        conversations.select(
-            pl.col("id").alias("conversation_id"), pl.int_ranges(pl.col("turns").list.len()).alias("position"), "turns"
-        )
-        .filter(pl.col("turns").list.len() > 0)
-        .explode("position", "turns")
-        .select(
-            "conversation_id",
-            "position",
-            pl.col("turns").struct.field("role").fill_null("unknown"),
-            pl.col("turns").struct.field("content").fill_null(""),
-        )
-    )
-
-
-def _add_texts(connection: Connection, turns: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The queries of new conversations (first user turn that has text), and how many texts were new."""
-    from lmsys_rs import _core
-
-    user = turns.filter(pl.col("role") == "user")
-    user = user.with_columns(_series(_core.normalize_texts(user["content"])).alias("text"))
-    first = user.filter(pl.col("text").str.len_bytes() > 0).unique("conversation_id", keep="first", maintain_order=True)
-    first = first.with_columns(_series(_core.text_hashes(first["text"])).alias("key"))
-    distinct = first.select("key", "text").unique("key", keep="first", maintain_order=True)
-    if not distinct.height:
-        return pl.DataFrame(schema={"conversation_id": pl.Int64, "position": pl.Int64, "text_id": pl.Int64}), 0
-    _fill_keys(connection, distinct["key"])
-    known = connection.exec_driver_sql("SELECT k.i, t.text_id FROM batch_key k JOIN text t ON t.hash = k.key").all()
-    text_ids = np.full(distinct.height, -1, dtype=np.int64)
-    if known:
-        rows, ids = np.array(known, dtype=np.int64).T
-        text_ids[rows] = ids
-    is_new = text_ids < 0
-    n_new = int(is_new.sum())
-    next_id = _next(connection, schema.text.c.text_id, first=0)
-    text_ids[is_new] = np.arange(next_id, next_id + n_new)
-    distinct = distinct.with_columns(pl.Series("text_id", text_ids))
-    _insert(
-        connection,
-        "INSERT INTO text (text_id, hash, text, n_chars) VALUES (?, ?, ?, ?)",
-        distinct.filter(pl.Series(is_new)).select(
-            "text_id", "key", "text", pl.col("text").str.len_chars().alias("n_chars")
-        ),
-    )
-    queries = first.join(distinct.select("key", "text_id"), on="key", how="left", maintain_order="left")
-    return queries.select("conversation_id", "position", "text_id"), n_new
-
-
-def _fill_keys(connection: Connection, keys: pl.Series) -> None:
-    connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS batch_key (i INTEGER PRIMARY KEY, key BLOB NOT NULL)")
-    connection.exec_driver_sql("DELETE FROM batch_key")
-    _insert(connection, "INSERT INTO batch_key (i, key) VALUES (?, ?)", enumerate(keys))
-
-
-def _insert(connection: Connection, statement: str, rows: pl.DataFrame | Iterable[tuple[Any, ...]]) -> None:
-    tuples = rows.rows() if isinstance(rows, pl.DataFrame) else list(rows)
-    if tuples:
-        connection.exec_driver_sql(statement, tuples)
-
-
-def _next(connection: Connection, column: Any, *, first: int) -> int:
-    highest = connection.execute(select(func.max(column))).scalar()
-    return first if highest is None else int(highest) + 1
-
-
-def _series(array: Any) -> pl.Series:
-    """An Arrow array of the Rust core as a Polars series (no copy)."""
-    return pl.Series(array)

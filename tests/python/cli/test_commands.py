@@ -15,12 +15,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from lmsys_rs import _core, models, pipeline
+from lmsys_rs import _core, models, embedding
 from lmsys_rs import search as searching
 from lmsys_rs.cli import app, main
 from lmsys_rs.clustering import cluster
+from lmsys_rs.embedding import embed
 from lmsys_rs.labeling import label
-from lmsys_rs.pipeline import embed, load
+from lmsys_rs.loading import load
 from lmsys_rs.session import open_session
 from lmsys_rs.store import reading
 from typer.testing import CliRunner
@@ -317,7 +318,7 @@ def test_models_list(cli: Cli) -> None:
 def test_run_does_everything_and_a_second_one_nothing(
     cli: Cli, sample_file: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_encoder", lambda name, on_event: encoder)
+    monkeypatch.setattr(embedding, "load_encoder", lambda name, on_event: encoder)
     code, out, err = cli("run", sample_file, "--clusters", 9, "--show", 4)
     assert code == 0, err
     assert len(out.splitlines()) == 5

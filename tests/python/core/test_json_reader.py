@@ -247,7 +247,7 @@ def test_the_layout_is_found_or_given() -> None:
     [
         ({"mapping": {**MAPPING, "speaker": "who"}}, "mapping has an unknown key 'speaker'"),
         ({"mapping": {"role": "role"}}, "'turns' or for 'text'"),
-        ({"mapping": MAPPING, "layout": "csv"}, "layout must be auto, lines or array: got 'csv'"),
+        ({"mapping": MAPPING, "layout": "csv"}, "layout must be auto, lines, array or values: got 'csv'"),
     ],
 )
 def test_a_mapping_that_cannot_be_used_is_refused(arguments: dict[str, Any], words: str) -> None:

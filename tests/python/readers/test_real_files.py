@@ -21,7 +21,10 @@ FILES = [
     ("labelled/hwu64.parquet", "text", 11_036, 11_036),
     ("labelled/sib200_train_dev.parquet", "text", 164_000, 164_000),
     ("raw/arena_hard_v2_question.jsonl", "text", 750, 750),
-    ("raw/arena_hard_v0.1_answers_gpt-4-0314.jsonl", "lmsys", 500, 500),
+    ("raw/arena_hard_v0.1_answers_gpt-4-0314.jsonl", "openai", 500, 500),
+    ("raw/arena_bench_v1_answers_claude-1.jsonl", "arena", 300, 0),
+    ("raw/mt_bench_question.jsonl", "arena", 80, 160),
+    ("raw/hh_helpful_online_test.jsonl.gz", "hh", 1_137, None),
     ("raw/fastchat_dummy_conversation.json", "sharegpt", 500, None),
     ("raw/awesome_chatgpt_prompts.csv", "text", 211, 211),
 ]

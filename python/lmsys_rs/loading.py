@@ -1,0 +1,327 @@
+"""How files of conversations get into a workspace: read, redacted, filtered, made into queries with signals, stored.
+
+One thread reads and computes, the caller's thread writes; a batch counts once its file and its rows are on disk, so
+a load that was cut off goes on where it stopped. It prints nothing: it reports through events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lmsys_rs import columns, duplicates
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.prefetch import prefetched
+from lmsys_rs.preparing import Recipe, prepare
+from lmsys_rs.readers import ColumnMapping, ConversationReader, expand_paths, open_conversations
+from lmsys_rs.records import UNITS, Event, Filters, LoadReport, OnEvent, Problem, SourceRecord, ignore_events
+from lmsys_rs.segments import write_segment
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading, writing
+from lmsys_rs.store.batches import AddedBatch, PreparedBatch, Written, add_batch, unknown_keys
+
+__all__ = ["dataset_name", "fingerprint_of", "load"]
+
+MAX_PROBLEMS = 100  # kept in a report; all are counted
+WHOLE_FILE_HASH = 64 << 20  # larger files are fingerprinted by samples
+SAMPLE_BYTES = 1 << 20
+UNIT_SUFFIX = {"first": "", "turn": "-turns", "dialogue": "-dialogues"}
+FORMAT_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
+
+
+def load(
+    session: Session,
+    path: str | Path,
+    *,
+    dataset: str | None = None,
+    description: str | None = None,
+    format: str = "auto",
+    mapping: ColumnMapping | None = None,
+    unit: str | None = None,
+    filters: Filters | None = None,
+    redact: bool = False,
+    limit: int | None = None,
+    strict: bool = False,
+    force: bool = False,
+    on_event: OnEvent = ignore_events,
+) -> LoadReport:
+    """Read conversations into the workspace: whole conversations, queries, distinct texts and their signals.
+
+    A file that was loaded completely is recognised and not read again; one whose loading was cut off goes on where it
+    stopped; a changed file of the same data set adds only conversations that are new.
+
+    Args:
+        path: a file, a folder, or a pattern such as ``logs/*.jsonl.gz``; several files become one data set.
+        dataset: name of the data set; None takes the file's name.
+        unit: what a query is, see `UNITS`; None takes the data set's, for a new one ``first``.
+        filters: keep only conversations with a query that passes; the others are counted and left out.
+        redact: replace personal data and secrets in turns before anything is stored.
+        limit: stop after this many conversations of each file.
+        strict: stop at the first element that cannot be read, instead of counting it.
+        force: read the whole files again even if they are known.
+
+    Raises:
+        OSError, ReaderError: a file cannot be read; what came before the fault is kept.
+        StoreError: the workspace is in use or cannot be written.
+    """
+    started = time.perf_counter()
+    if limit is not None and limit < 1:
+        raise InvalidInputError(f"limit must be >= 1: {limit}")
+    if unit not in (None, *UNITS):
+        raise InvalidInputError(f"unit must be one of {', '.join(UNITS)}: {unit!r}")
+    filters = filters or Filters()
+    paths = expand_paths(path)
+    name = dataset or f"{dataset_name(path)}{UNIT_SUFFIX[unit or 'first']}"
+    plan = _Plan(
+        name,
+        description,
+        format,
+        mapping or ColumnMapping(),
+        unit,
+        filters.without_limit(),
+        redact,
+        limit,
+        strict,
+        force,
+    )
+    # opened first: a file that cannot be read leaves no trace in the workspace
+    probes = [open_conversations(p, format=format, mapping=plan.mapping, strict=strict) for p in paths]
+    tally = _Tally()
+    with session.writer("load"):
+        for reader in probes:
+            _load_file(session, reader, plan, tally, on_event)
+        if tally.n_files_read:
+            tally.flush(session)
+            duplicates.refresh(session, on_event=on_event)
+            with session.store.reading() as connection:
+                unit = next(d.unit for d in reading.datasets(connection) if d.name == name)
+    formats = {reader.format for reader in probes}
+    return LoadReport(
+        dataset=name,
+        path=str(path),
+        format=formats.pop() if len(formats) == 1 else "mixed",
+        unit=unit or "first",
+        n_files=len(paths),
+        n_read=tally.n_read,
+        n_new=tally.n_new,
+        n_filtered=tally.n_filtered,
+        n_queries=tally.n_queries,
+        n_new_texts=tally.n_new_texts,
+        n_without_query=tally.n_without_query,
+        n_redacted=tally.n_redacted,
+        n_problems=tally.n_problems,
+        problems=tuple(tally.problems),
+        already_loaded=not tally.n_files_read,
+        finished=tally.finished,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def dataset_name(path: str | Path) -> str:
+    """Name of a data set after its file, folder or pattern: without folder and suffixes."""
+    name = Path(path).name
+    if any(c in name for c in "*?["):
+        name = Path(path).parent.name or "conversations"
+    for suffix in (".gz", ".zst", ".zip"):
+        name = name.removesuffix(suffix) or name
+    for suffix in FORMAT_SUFFIXES:
+        name = name.removesuffix(suffix) or name
+    return name or Path(path).resolve().name
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the files of one call are read."""
+
+    dataset: str
+    description: str | None
+    format: str
+    mapping: ColumnMapping
+    unit: str | None
+    filters: Filters
+    redact: bool
+    limit: int | None
+    strict: bool
+    force: bool
+
+
+@dataclass
+class _Tally:
+    """What was read so far, over all files, and the new rows that `columns` does not have yet."""
+
+    n_files_read: int = 0
+    n_read: int = 0
+    n_new: int = 0
+    n_filtered: int = 0
+    n_queries: int = 0
+    n_new_texts: int = 0
+    n_without_query: int = 0
+    n_redacted: int = 0
+    n_problems: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    finished: bool = True
+    new_queries: list[pl.DataFrame] = field(default_factory=list)
+    new_texts: list[pl.DataFrame] = field(default_factory=list)
+
+    def add(self, batch: PreparedBatch, added: AddedBatch) -> None:
+        self.n_read += batch.n_read
+        self.n_new += added.n_new
+        self.n_filtered += batch.n_filtered
+        self.n_queries += added.n_queries
+        self.n_new_texts += added.n_new_texts
+        self.n_without_query += added.n_without_query
+        self.n_redacted += batch.n_redacted
+        self.n_problems += len(batch.problems)
+        self.problems.extend(batch.problems[: MAX_PROBLEMS - len(self.problems)])
+        self.new_queries.append(added.queries)
+        self.new_texts.append(added.texts)
+
+    def flush(self, session: Session) -> None:
+        """Hand the new rows to `columns`; without this it would read them back from the database."""
+        queries, texts = self.new_queries, self.new_texts
+        self.new_queries, self.new_texts = [], []
+        columns.extend(session, queries, texts)
+
+    @property
+    def is_large(self) -> bool:
+        return sum(frame.height for frame in self.new_queries) >= columns.FILE_ROWS
+
+
+def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: _Tally, on_event: OnEvent) -> None:
+    path = probe.source.path
+    let_in = plan.filters.to_dict()
+    fingerprint = fingerprint_of(probe, plan.mapping, plan.filters, plan.redact)
+    with session.store.reading() as connection:
+        known = reading.find_source(connection, plan.dataset, fingerprint)
+        found = next((d for d in reading.datasets(connection) if d.name == plan.dataset), None)
+    if found is not None and plan.unit not in (None, found.unit):
+        raise InvalidInputError(
+            f"data set {plan.dataset} was loaded with unit {found.unit}, not {plan.unit}",
+            hint=f"load it under another name: --dataset-label {plan.dataset}{UNIT_SUFFIX[str(plan.unit)] or '-first'}",
+        )
+    if known is not None and not plan.force and (known.finished or (plan.limit and known.position >= plan.limit)):
+        tally.finished &= known.finished
+        return
+    with session.store.writing() as connection:
+        source = writing.begin_source(
+            connection,
+            plan.dataset,
+            description=plan.description,
+            unit=plan.unit or "first",
+            path=str(path.resolve()),
+            format=probe.format,
+            column_mapping=plan.mapping.to_dict(),
+            filters=let_in,
+            redacted=plan.redact,
+            fingerprint=fingerprint,
+            restart=plan.force,
+        )
+    tally.n_files_read += 1
+    reader = open_conversations(
+        path, format=plan.format, mapping=plan.mapping, start=source.position, strict=plan.strict
+    )
+    recipe = Recipe(
+        unit=found.unit if found else plan.unit or "first",
+        filters=plan.filters,
+        redact=plan.redact,
+        id_is_unique=reader.format != "text",
+        dataset=plan.dataset,
+    )
+    may_know = found is not None and found.n_conversations > 0
+    batches = _prepared(session, reader, recipe, source, limit=plan.limit, may_know=may_know)
+    on_event(Event("started", "load", 0, reader.total, reader.unit))
+    with ThreadPoolExecutor(1, thread_name_prefix="lmsys-segment") as pool:
+        for batch, is_cut in prefetched(batches):
+            with session.store.writing() as connection:
+                added = add_batch(
+                    connection,
+                    source.dataset_id,
+                    source.id,
+                    batch,
+                    write_segment=lambda frame: _in_background(pool, session, frame),
+                )
+            tally.add(batch, added)
+            tally.finished &= not is_cut
+            if tally.is_large:
+                tally.flush(session)
+            on_event(Event("advanced", "load", batch.done, reader.total, reader.unit))
+            if is_cut:
+                break
+        else:
+            with session.store.writing() as connection:
+                writing.finish_source(connection, source.id)
+    on_event(Event("finished", "load", reader.total, reader.total, reader.unit))
+
+
+def _in_background(pool: ThreadPoolExecutor, session: Session, frame: pl.DataFrame) -> Callable[[], Written]:
+    future: Future[Any] = pool.submit(write_segment, session.folder, frame)
+
+    def wait() -> Written:
+        written = future.result()
+        return written.file, written.n_bytes, written.checksum
+
+    return wait
+
+
+def _prepared(
+    session: Session,
+    reader: ConversationReader,
+    recipe: Recipe,
+    source: SourceRecord,
+    *,
+    limit: int | None,
+    may_know: bool,
+) -> Iterator[tuple[PreparedBatch, bool]]:
+    """(batch, whether the limit was reached) of every batch after the source's position."""
+    n_read = 0
+    for batch in reader:
+        is_cut = limit is not None and source.position + n_read + batch.conversations.height >= limit
+        if is_cut and limit is not None:
+            batch = _cut(batch, limit - source.position - n_read)
+        n_read += batch.conversations.height
+        keyed = recipe.with_keys(batch.conversations)
+        if may_know:
+            # on a reload nearly everything is known: not worth its signals. The writer looks again.
+            with session.store.reading() as connection:
+                unknown = unknown_keys(connection, keyed["key"], source.dataset_id)
+            keyed = keyed.filter(pl.Series(unknown))
+        yield prepare(replace(batch, conversations=keyed), recipe, n_read=batch.conversations.height), is_cut
+        if is_cut:
+            return
+
+
+def _cut(batch: Any, n_rows: int) -> Any:
+    """The first rows of a batch; the position is then the last of them."""
+    kept = batch.conversations.head(n_rows)
+    position = int(kept["line"][-1])
+    problems = tuple(problem for problem in batch.problems if problem.line <= position)
+    return replace(batch, conversations=kept, problems=problems, position=position)
+
+
+def fingerprint_of(reader: ConversationReader, mapping: ColumnMapping, filters: Filters, redacted: bool) -> str:
+    """Names a file's content and how it is read; a large file by size, time and samples, as hashing takes too long."""
+    path = reader.source.path
+    how_read = {"format": reader.format, **mapping.to_dict()}
+    if not filters.is_open or redacted:
+        how_read["let_in"] = json.dumps([filters.to_dict(), redacted], sort_keys=True)
+    stat = path.stat()
+    digest = hashlib.sha256(json.dumps(how_read, sort_keys=True).encode())
+    digest.update(str(stat.st_size).encode())
+    with path.open("rb") as file:
+        if stat.st_size <= WHOLE_FILE_HASH:
+            while chunk := file.read(SAMPLE_BYTES):
+                digest.update(chunk)
+        else:
+            digest.update(str(stat.st_mtime_ns).encode())
+            for part in range(17):
+                file.seek((stat.st_size - SAMPLE_BYTES) * part // 16)
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,125 @@
+"""What the first elements of a JSON file are, and how elements stand in it: lines, one array, or objects in a row.
+
+It looks at the beginning only and repairs nothing; what is broken there is passed over, the reader reports it later.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from lmsys_rs.errors import ReaderError
+from lmsys_rs.readers.streams import ByteStream, Packing
+
+__all__ = ["Layout", "first_bytes", "first_elements"]
+
+Layout = Literal["lines", "array", "values"]
+
+PEEK_BYTES = 1 << 20
+MAX_PEEK_BYTES = 64 << 20  # as much as the core takes for one element
+PEEK_ELEMENTS = 50
+MAX_ATTEMPTS = 2_000  # places in a broken array where an element may begin
+
+
+def first_bytes(path: Path, packing: Packing, member: str | None, n_bytes: int = PEEK_BYTES) -> bytes:
+    """The beginning of the unpacked file; of a damaged one what there is.
+
+    Raises:
+        ReaderError: nothing at all can be unpacked.
+    """
+    with ByteStream(path, packing, member) as stream:
+        return stream.read(n_bytes)
+
+
+def first_elements(path: Path, packing: Packing, member: str | None) -> tuple[list[dict[str, Any]], Layout]:
+    """Up to 50 objects, and the layout.
+
+    Raises:
+        ReaderError: there is no object in the first 64 MiB.
+    """
+    n_bytes = PEEK_BYTES
+    while True:
+        head = first_bytes(path, packing, member, n_bytes)
+        text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
+        layout: Layout = "array" if text.lstrip()[:1] == "[" else "lines"
+        elements = _of_array(text) if layout == "array" else _of_lines(text)
+        if layout == "lines":
+            is_spread = text.lstrip()[:1] == "{" and not _is_object(text.lstrip().split("\n", 1)[0])
+            spread = _of_values(text) if is_spread else []
+            if len(spread) > len(elements):
+                return spread, "values"
+            if is_spread and not elements and len(head) >= MAX_PEEK_BYTES:
+                layout = "values"
+        if elements or len(head) < n_bytes or n_bytes >= MAX_PEEK_BYTES:
+            break
+        n_bytes *= 4
+    if not elements:
+        raise ReaderError(
+            f"{path}: no JSON object in the first {len(head):,} bytes", file=str(path), hint="is it a JSON file?"
+        )
+    return elements, layout
+
+
+def _is_object(line: str) -> bool:
+    return isinstance(_parsed(line), dict)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # nesting without end
+        return None
+
+
+def _of_lines(text: str) -> list[dict[str, Any]]:
+    elements: list[dict[str, Any]] = []
+    for line in text.split("\n"):
+        element = _parsed(line)
+        if isinstance(element, dict):
+            elements.append(element)
+        if len(elements) == PEEK_ELEMENTS:
+            break
+    return elements
+
+
+def _of_array(text: str) -> list[dict[str, Any]]:
+    """Objects after the bracket. Behind a broken one the search goes on where another may begin."""
+    decoder = json.JSONDecoder()
+    elements: list[dict[str, Any]] = []
+    at = text.index("[") + 1
+    attempts = 0
+    while len(elements) < PEEK_ELEMENTS and attempts < MAX_ATTEMPTS:
+        while at < len(text) and text[at] in " \t\r\n,":
+            at += 1
+        if at >= len(text):
+            break
+        try:
+            element, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            if elements:
+                break  # enough is known
+            attempts += 1
+            at = text.find("{", at + 1)
+            if at < 0:
+                break
+            continue
+        if isinstance(element, dict):
+            elements.append(element)
+    return elements
+
+
+def _of_values(text: str) -> list[dict[str, Any]]:
+    decoder = json.JSONDecoder()
+    elements: list[dict[str, Any]] = []
+    at = 0
+    while len(elements) < PEEK_ELEMENTS:
+        while at < len(text) and text[at] in " \t\r\n,":
+            at += 1
+        try:
+            element, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        if isinstance(element, dict):
+            elements.append(element)
+    return elements

@@ -1,0 +1,193 @@
+"""The tables of a workspace as lazy Polars frames: read in pieces when they are collected, only the columns asked for.
+
+A view shows the state at the time it was made. Nothing can be written through it; SQL over the views is in `sql`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from lmsys_rs import columns
+from lmsys_rs.conditions import effective_language
+from lmsys_rs.duplicates import near_duplicate_groups
+from lmsys_rs.records import Filters, RunRecord
+from lmsys_rs.segments import scan_conversations, scan_turns
+from lmsys_rs.selection import passing
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading
+
+__all__ = ["VIEWS", "clusters", "conversations", "datasets", "memberships", "queries", "runs", "texts", "turns", "view"]
+
+PAGE_ROWS = 100_000  # rows that are in memory at a time
+
+
+def queries(session: Session, filters: Filters | None = None) -> pl.LazyFrame:
+    """The queries that pass, by id, with the metadata of their conversation; ``text`` is read only if asked for."""
+    frames = columns.frames(session)
+    rows = frames.queries
+    if filters is not None and (not filters.is_open or filters.limit is not None):
+        rows = rows.join(passing(session, filters, ("query_id",)), on="query_id", how="semi", maintain_order="left")
+    names = pl.LazyFrame(
+        {"dataset_id": list(frames.datasets), "dataset": list(frames.datasets.values())},
+        schema={"dataset_id": pl.Int32, "dataset": pl.String},
+    )
+    found = rows.with_columns(frames.texts["detected_language"].gather(rows["text_id"]))
+    lazy = (
+        found.lazy()
+        .join(names, on="dataset_id", how="left", maintain_order="left")
+        .with_columns(effective_language(), pl.col("position").cast(pl.Int64))
+        .join(texts(session).select("text_id", "text"), on="text_id", how="left", maintain_order="left")
+    )
+    order = ("query_id", "text_id", "conversation_id", "dataset", "model", "language", "timestamp", "n_turns")
+    return lazy.select(*order, "position", "text").with_columns(pl.col("model", "language").cast(pl.String))
+
+
+def texts(session: Session) -> pl.LazyFrame:
+    """Every distinct text by id: text_id, text, n_queries, near_duplicate and the signals."""
+    frames = columns.frames(session)
+    n_texts = frames.texts.height
+    counts = frames.queries.group_by("text_id").len("n_queries").lazy()
+    signals = (
+        frames.texts.lazy()
+        .with_columns(
+            pl.Series("near_duplicate", near_duplicate_groups(session, n_texts)),
+            pl.col("detected_language").cast(pl.String),
+        )
+        .rename({"detected_language": "language"})
+    )
+
+    def pages(wanted: int) -> Iterator[pl.DataFrame]:
+        for start in range(0, min(wanted, n_texts), PAGE_ROWS):
+            with session.store.reading() as connection:
+                yield reading.text_page(connection, after=start - 1, limit=min(PAGE_ROWS, wanted - start))
+
+    content = _paged({"text_id": pl.UInt32(), "text": pl.String()}, pages, n_texts)
+    return (
+        content.join(counts, on="text_id", how="left", maintain_order="left")
+        .with_columns(pl.col("n_queries").fill_null(0).cast(pl.Int64))
+        .join(signals, on="text_id", how="left", maintain_order="left")
+    )
+
+
+def conversations(session: Session, dataset: str | None = None) -> pl.LazyFrame:
+    """Whole conversations (of one data set) by id: `segments.SEGMENT_SCHEMA`, with turns and every other field."""
+    with session.store.reading() as connection:
+        return scan_conversations(session.folder, reading.segments(connection, _dataset_id(connection, dataset)))
+
+
+def turns(session: Session, dataset: str | None = None) -> pl.LazyFrame:
+    """Every turn: conversation_id, position (from 0), role, content."""
+    with session.store.reading() as connection:
+        return scan_turns(session.folder, reading.segments(connection, _dataset_id(connection, dataset)))
+
+
+def memberships(session: Session, run_id: str = "latest") -> pl.LazyFrame:
+    """text_id, cluster_id (-1 = noise), probability and assigned of every text of a run, by text_id."""
+    with session.store.reading() as connection:
+        run = reading.get_run(connection, run_id)
+
+    def pages(wanted: int) -> Iterator[pl.DataFrame]:
+        after = -1
+        while wanted > 0:
+            with session.store.reading() as connection:
+                page = reading.members(connection, run.run_id, after=after, limit=min(PAGE_ROWS, wanted))
+            if not page.height:
+                return
+            yield page
+            wanted -= page.height
+            after = int(page["text_id"][-1])
+
+    return _paged(reading.MEMBER_SCHEMA, pages, run.n_texts + run.n_assigned)
+
+
+def runs(session: Session) -> pl.LazyFrame:
+    """Every run as a row, newest first."""
+    with session.store.reading() as connection:
+        return reading.run_frame(connection).lazy()
+
+
+def clusters(session: Session, run_id: str = "latest") -> pl.LazyFrame:
+    """Every cluster of a run by id: run_id, cluster_id, size, n_queries, title, description, terms."""
+    with session.store.reading() as connection:
+        run: RunRecord = reading.get_run(connection, run_id)
+        found = reading.clusters(connection, run.run_id)
+    return pl.LazyFrame(
+        [
+            (c.run_id, c.cluster_id, c.size, c.n_queries, c.title, c.description, [term for term, _ in c.terms])
+            for c in found
+        ],
+        schema={
+            "run_id": pl.String,
+            "cluster_id": pl.Int32,
+            "size": pl.Int64,
+            "n_queries": pl.Int64,
+            "title": pl.String,
+            "description": pl.String,
+            "terms": pl.List(pl.String),
+        },
+        orient="row",
+    )
+
+
+def datasets(session: Session) -> pl.LazyFrame:
+    """Every data set as a row: name, format, unit, source, n_files, n_conversations, ..., finished."""
+    with session.store.reading() as connection:
+        found = reading.datasets(connection)
+    kinds = {
+        **dict.fromkeys(("name", "format", "unit", "source"), pl.String),
+        **dict.fromkeys(("n_files", "n_conversations", "n_turns", "n_queries", "n_problems"), pl.Int64),
+        "finished": pl.Boolean,
+    }
+    return pl.LazyFrame({name: [getattr(record, name) for record in found] for name in kinds}, schema=kinds)
+
+
+VIEWS: dict[str, Callable[[Session], pl.LazyFrame]] = {
+    "datasets": datasets,
+    "conversations": conversations,
+    "turns": turns,
+    "queries": queries,
+    "texts": texts,
+    "runs": runs,
+    "clusters": clusters,
+    "memberships": memberships,
+}
+"""Every view by name; ``clusters`` and ``memberships`` are of the newest run."""
+
+
+def view(session: Session, name: str) -> pl.LazyFrame:
+    """A view by its name; one of a run that does not exist yet is empty."""
+    if name in ("clusters", "memberships"):
+        with session.store.reading() as connection:
+            has_run = bool(reading.runs(connection))
+        if not has_run:
+            empty = reading.MEMBER_SCHEMA if name == "memberships" else {"cluster_id": pl.Int32(), "title": pl.String()}
+            return pl.LazyFrame(schema=empty)
+    return VIEWS[name](session)
+
+
+def _paged(schema: dict[str, pl.DataType], pages: Callable[[int], Iterator[pl.DataFrame]], n_rows: int) -> pl.LazyFrame:
+    """A lazy frame whose rows are read page by page; Polars says which columns and how many rows it needs."""
+
+    def source(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_wanted: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        # a limit counts rows that pass the predicate, so both can't be handed on at once
+        for page in pages(n_rows if n_wanted is None or predicate is not None else min(n_wanted, n_rows)):
+            kept = page if predicate is None else page.filter(predicate)
+            yield kept.select(with_columns if with_columns is not None else list(schema))
+
+    return register_io_source(source, schema=schema)
+
+
+def _dataset_id(connection: object, name: str | None) -> int | None:
+    if name is None:
+        return None
+    from lmsys_rs.errors import InvalidInputError
+
+    found = {d.name: d.id for d in reading.datasets(connection)}  # type: ignore[arg-type]  # a connection of the store
+    if name not in found:
+        raise InvalidInputError(f"there is no data set {name!r}: there are {', '.join(found) or 'none'}")
+    return found[name]
