@@ -24,10 +24,10 @@ __all__ = ["parquet_ids", "read_parquet"]
 # both take 3 s and 0.3 GB (benches/fuzz_readers.py --speed).
 WINDOW_ROWS = 4 * BATCH_SIZE
 WINDOW_BYTES = 32 << 20  # on disk; fewer rows where they are long
-# Polars skips whole row groups before a window, but decodes the rows before it within its own. Where windows get slower
-# and slower, larger ones are tried, and kept if each row then comes clearly quicker: 20 s instead of 63 s for that group.
+# Polars skips whole row groups before a window, but decodes all of its own for every window. So where windows are slow,
+# larger ones are tried, and kept while each row comes clearly quicker: 18 s instead of 63 s for that one group.
 SLOW_SECONDS = 0.5
-SLOWER = 1.5
+CLEARLY = 0.75
 MAX_GROWTH = 4
 
 
@@ -59,13 +59,13 @@ def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[Conv
 
 def _next_window(timed: list[tuple[int, float]], n_usual: int) -> int:
     """Rows of the next window, by the sizes of the windows so far and their seconds for each row."""
-    size, seconds = timed[-1]
-    before, slow = timed[-2] if len(timed) > 1 else timed[-1]
-    if size > before and seconds * SLOWER > slow:
+    if len(timed) < 2:
+        return n_usual  # the first one also pays for opening the file
+    (before, slow), (size, seconds) = timed[-2:]
+    if size > before and seconds > CLEARLY * slow:
         return n_usual
-    quickest = min(seconds for other, seconds in timed if other == size)
-    is_slower = seconds * size > SLOW_SECONDS and seconds > SLOWER * quickest
-    return min(2 * size, MAX_GROWTH * n_usual) if is_slower else size
+    is_tried = len(timed) == 2 and seconds * size > SLOW_SECONDS
+    return min(2 * size, MAX_GROWTH * n_usual) if is_tried or size > before else size
 
 
 def parquet_ids(source: Source, fields: Fields) -> Iterator[tuple[int, pl.Series]]:

@@ -13,9 +13,10 @@ pub fn share(language: &str) -> f64 {
         "Russian" => 4.0,
         "Portuguese" | "Spanish" | "German" | "French" | "Italian" | "Polish" | "Vietnamese" | "Dutch" | "Turkish"
         | "Hungarian" | "Swedish" | "Czech" | "Arabic" | "Hindi" => 2.0,
-        "Ukrainian" | "Indonesian" | "Malay" | "Finnish" | "Romanian" | "Danish" | "Norwegian" | "Catalan" | "Persian" => 1.4,
+        "Ukrainian" | "Indonesian" | "Finnish" | "Romanian" | "Danish" | "Norwegian" | "Catalan" | "Persian" => 1.4,
         "Albanian" | "Azerbaijani" | "Basque" | "Irish" | "Latin" | "Macedonian" | "Serbian" | "Somali" | "Welsh"
         | "Yoruba" | "Zulu" => 0.4,
+        "Malay" => 1.2,
         _ => 0.8,
     }
 }
