@@ -11,14 +11,31 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from lmsys_rs import clustering, drawing, embedding, exporting, labeling, loading, pipeline, selection, views
+from lmsys_rs import (
+    assigning,
+    clustering,
+    deleting,
+    drawing,
+    embedding,
+    exporting,
+    labeling,
+    loading,
+    pipeline,
+    selection,
+    sql,
+    verifying,
+    views,
+)
 from lmsys_rs import search as searching
+from lmsys_rs.assigning import AssignReport
 from lmsys_rs.conditions import make_filters
+from lmsys_rs.deleting import Deletion
 from lmsys_rs.embedding import Embedder
+from lmsys_rs.hub_loading import load_from_hub
 from lmsys_rs.models import DEFAULT_MODEL
 from lmsys_rs.readers import ColumnMapping
 from lmsys_rs.records import (
@@ -35,19 +52,25 @@ from lmsys_rs.records import (
     ignore_events,
 )
 from lmsys_rs.session import Session, open_session
+from lmsys_rs.signals import fill
 from lmsys_rs.store import reading
+from lmsys_rs.verifying import VerifyReport
 
 __all__ = ["MapFile", "Run", "Workspace", "open"]
 
 REFRESH_S = 0.2
+HUB = "hf://"
 LARGEST_INLINE = 24 << 20  # bytes of a map that is shown inside a notebook: about 400,000 texts
 
 
-def open(path: str | Path, *, create: bool = True, progress: bool | None = None) -> Workspace:
+def open(
+    path: str | Path, *, create: bool = True, read_only: bool | None = None, progress: bool | None = None
+) -> Workspace:
     """Open a workspace: one folder that holds conversations, vectors and runs.
 
     Args:
         path: the folder; made if it does not exist and ``create`` allows it.
+        read_only: write nothing; None does so where the disk cannot be written.
         progress: show a progress line on stderr; None does so on a terminal and in a notebook.
 
     Raises:
@@ -58,7 +81,10 @@ def open(path: str | Path, *, create: bool = True, progress: bool | None = None)
         >>> ws = lm.open("my.lmsys")  # doctest: +SKIP
     """
     show = _is_interactive() if progress is None else progress
-    return Workspace(open_session(path, create=create), _ProgressLine() if show else ignore_events)
+    on_event = _ProgressLine() if show else ignore_events
+    session = open_session(path, create=create, read_only=read_only)
+    fill(session, on_event=on_event)
+    return Workspace(session, on_event)
 
 
 class Workspace:
@@ -93,6 +119,8 @@ class Workspace:
         dataset: str | None = None,
         description: str | None = None,
         format: str = "auto",
+        unit: str | None = None,
+        redact: bool = False,
         text_column: str | None = None,
         model_column: str | None = None,
         language_column: str | None = None,
@@ -102,8 +130,12 @@ class Workspace:
         limit: int | None = None,
         strict: bool = False,
         force: bool = False,
+        **filters: Any,
     ) -> LoadReport:
-        """Read a file of conversations; see `loading.load`. Loading a file twice changes nothing."""
+        """Read conversations from a file, a folder, a pattern, or (``hf://owner/name``) the Hugging Face hub.
+
+        See `loading.load`, and `records.Filters` for the other keywords. Loading a file twice changes nothing.
+        """
         mapping = ColumnMapping(
             text=text_column,
             model=model_column,
@@ -112,18 +144,13 @@ class Workspace:
             conversation_id=conversation_id_column,
             model_default=model_default,
         )
-        return loading.load(
-            self._session,
-            path,
-            dataset=dataset,
-            description=description,
-            format=format,
-            mapping=mapping,
-            limit=limit,
-            strict=strict,
-            force=force,
-            on_event=self._on_event,
-        )
+        options: dict[str, Any] = {
+            **{"dataset": dataset, "description": description, "format": format, "mapping": mapping, "unit": unit},
+            **{"filters": make_filters(**filters), "redact": redact, "limit": limit, "strict": strict, "force": force},
+        }
+        if str(path).startswith(HUB):
+            return load_from_hub(self._session, str(path)[len(HUB) :], on_event=self._on_event, **options)
+        return loading.load(self._session, path, on_event=self._on_event, **options)
 
     def embed(self, encoder: Embedder | str | Path = DEFAULT_MODEL, *, force: bool = False) -> EmbedReport:
         """Give every distinct text its vector, once; see `embedding.embed`."""
@@ -135,21 +162,18 @@ class Workspace:
         self,
         estimator: Any,
         *,
-        dataset: str | None = None,
-        model: str | None = None,
-        language: str | None = None,
-        limit: int | None = None,
         space: clustering.Space = "auto",
         reduce_to: int = clustering.REDUCED_DIMENSIONS,
         random_state: int = 0,
         description: str | None = None,
         force: bool = False,
+        **filters: Any,
     ) -> Run:
-        """Cluster the texts that pass the filters and store the run; see `clustering.cluster`."""
+        """Cluster the texts that pass the filters (`records.Filters`) and store the run; see `clustering.cluster`."""
         record = clustering.cluster(
             self._session,
             estimator,
-            filters=Filters(dataset=dataset, model=model, language=language, limit=limit),
+            filters=make_filters(**filters),
             space=space,
             reduce_to=reduce_to,
             random_state=random_state,
@@ -174,11 +198,8 @@ class Workspace:
             return Run(self, reading.get_run(connection, run_id))
 
     def datasets(self) -> pl.DataFrame:
-        """Every data set as a row: name, format, source, n_conversations, n_queries, n_problems, finished."""
-        with self._session.store.reading() as connection:
-            found = reading.datasets(connection)
-        names = ("name", "format", "source", "n_conversations", "n_queries", "n_problems", "finished")
-        return pl.DataFrame({name: [getattr(record, name) for record in found] for name in names})
+        """Every data set as a row: name, format, unit, source, n_files, n_conversations, n_turns, n_queries, ..."""
+        return views.datasets(self._session).collect()
 
     def queries(self, **filters: Any) -> pl.LazyFrame:
         """The queries that pass (see `records.Filters` for the keywords), by id, as a lazy frame.
@@ -222,10 +243,8 @@ class Workspace:
         *,
         run_id: str | None = None,
         cluster_ids: Sequence[int] | None = None,
-        dataset: str | None = None,
-        model: str | None = None,
-        language: str | None = None,
         n_results: int = 10,
+        **filters: Any,
     ) -> SearchResult:
         """The distinct texts nearest in meaning, filters applied before ranking; see `search.search_queries`."""
         return searching.search_queries(
@@ -233,10 +252,39 @@ class Workspace:
             text,
             run_id=run_id,
             cluster_ids=cluster_ids,
-            filters=Filters(dataset=dataset, model=model, language=language),
+            filters=make_filters(**filters),
             n_results=n_results,
             encoder=self._search_encoder(run_id),
         )
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
+        """The answer to a SELECT over the tables of the workspace, read-only; needs DuckDB (``lmsys-rs[sql]``).
+
+        Views: datasets, conversations, turns, queries, texts, runs, clusters and memberships (of the newest run).
+        """
+        return sql.query(self._session, query, parameters)
+
+    def near_duplicates(self, *, by: Literal["text", "meaning"] = "text", **filters: Any) -> pl.DataFrame:
+        """Groups of texts that are nearly the same: text_id, near_duplicate (smallest text_id of the group), text.
+
+        Args:
+            by: ``text`` compares pieces of text (MinHash, computed at load), ``meaning`` follows short edges of the
+                kNN graph, which is built if there is none.
+        """
+        return views.near_duplicates(self._session, by, make_filters(**filters), on_event=self._on_event)
+
+    def verify(self, *, repair: bool = False) -> VerifyReport:
+        """Check every file and table; ``repair`` mends what can be computed or read again. See `verifying.verify`."""
+        report = verifying.verify(self._session, on_event=self._on_event)
+        return verifying.repair(self._session, report, on_event=self._on_event) if repair else report
+
+    def delete(self, dataset: str) -> Deletion:
+        """Delete a data set for good, with the runs that cover texts only it has; see `deleting.plan_deletion`."""
+        return deleting.delete_dataset(self._session, dataset)
+
+    def clear(self) -> Deletion:
+        """Delete every data set and every run for good."""
+        return deleting.clear(self._session)
 
     def info(self) -> WorkspaceInfo:
         """Counts, embeddings and sizes."""
@@ -327,23 +375,34 @@ class Run:
         text: str,
         *,
         cluster_ids: Sequence[int] | None = None,
-        model: str | None = None,
-        language: str | None = None,
         n_results: int = 10,
+        **filters: Any,
     ) -> SearchResult:
         """`Workspace.search` within this run."""
-        return self._workspace.search(
-            text, run_id=self.id, cluster_ids=cluster_ids, model=model, language=language, n_results=n_results
-        )
+        return self._workspace.search(text, run_id=self.id, cluster_ids=cluster_ids, n_results=n_results, **filters)
 
     def search_clusters(self, text: str, *, n_results: int = 10) -> tuple[ClusterHit, ...]:
         """The clusters nearest in meaning."""
         encoder = self._workspace._search_encoder(self.id)
         return searching.search_clusters(self._session, text, run_id=self.id, n_results=n_results, encoder=encoder)
 
-    def export(self, path: str | Path, *, format: str | None = None) -> int:
-        """Write every query with its cluster (csv, json, jsonl, parquet); returns how many."""
-        return exporting.export(self._session, self.id, path, format=format, on_event=self._workspace._on_event)
+    def export(self, path: str | Path, *, format: str | None = None, **filters: Any) -> int:
+        """Write every query that passes with its cluster (csv, json, jsonl, parquet); returns how many."""
+        return exporting.export(
+            self._session,
+            self.id,
+            path,
+            format=format,
+            filters=make_filters(**filters),
+            on_event=self._workspace._on_event,
+        )
+
+    def assign(self) -> AssignReport:
+        """Place new texts into this run without clustering again, and say how well they fit; see `assigning.assign`."""
+        report = assigning.assign(self._session, self.id, on_event=self._workspace._on_event)
+        with self._session.store.reading() as connection:
+            self.record = reading.get_run(connection, self.id)
+        return report
 
     def map(self, path: str | Path | None = None, *, random_state: int = 0) -> MapFile:
         """The interactive map; Jupyter shows it, and its ``path`` opens in a browser, offline.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lmsys_rs.errors import InvalidInputError, ModelError
 
-__all__ = ["Settings", "bound_polars", "onnxruntime_library", "settings"]
+__all__ = ["Settings", "bound_polars", "hub_token", "onnxruntime_library", "settings"]
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -58,6 +58,20 @@ def settings() -> Settings:
         no_color=bool(os.environ.get("NO_COLOR")),
         in_ci=os.environ.get("CI", "").lower() == "true",
     )
+
+
+def hub_token() -> str | None:
+    """The user's token for the Hugging Face hub: ``HF_TOKEN``, or what ``hf auth login`` stored; never kept by us."""
+    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+    if token:
+        return token.strip() or None
+    home = os.environ.get("HF_HOME")
+    folder = Path(home) if home else Path.home() / ".cache" / "huggingface"
+    stored = Path(os.environ.get("HF_TOKEN_PATH") or folder / "token")
+    try:
+        return stored.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
 
 
 def bound_polars() -> None:

@@ -20,8 +20,8 @@ import polars as pl
 from lmsys_rs import columns, duplicates
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.prefetch import prefetched
-from lmsys_rs.preparing import Recipe, prepare
-from lmsys_rs.readers import ColumnMapping, ConversationReader, expand_paths, open_conversations
+from lmsys_rs.preparing import Recipe, id_keys, prepare
+from lmsys_rs.readers import ColumnMapping, ConversationReader, expand_path, open_conversations
 from lmsys_rs.records import UNITS, Event, Filters, LoadReport, OnEvent, Problem, SourceRecord, ignore_events
 from lmsys_rs.segments import write_segment
 from lmsys_rs.session import Session
@@ -64,7 +64,7 @@ def load(
         unit: what a query is, see `UNITS`; None takes the data set's, for a new one ``first``.
         filters: keep only conversations with a query that passes; the others are counted and left out.
         redact: replace personal data and secrets in turns before anything is stored.
-        limit: stop after this many conversations of each file.
+        limit: stop after this many conversations (lines that were read) of all files together.
         strict: stop at the first element that cannot be read, instead of counting it.
         force: read the whole files again even if they are known.
 
@@ -78,7 +78,10 @@ def load(
     if unit not in (None, *UNITS):
         raise InvalidInputError(f"unit must be one of {', '.join(UNITS)}: {unit!r}")
     filters = filters or Filters()
-    paths = expand_paths(path)
+    expanded = expand_path(path)
+    for file in expanded.left_out:
+        on_event(Event("note", "load", message=f"{file}: left out, no conversation file by its name"))
+    paths = expanded.paths
     name = dataset or f"{dataset_name(path)}{UNIT_SUFFIX[unit or 'first']}"
     plan = _Plan(
         name,
@@ -96,8 +99,13 @@ def load(
     probes = [open_conversations(p, format=format, mapping=plan.mapping, strict=strict) for p in paths]
     tally = _Tally()
     with session.writer("load"):
+        left = limit
         for reader in probes:
-            _load_file(session, reader, plan, tally, on_event)
+            position = _load_file(session, reader, replace(plan, limit=left), tally, on_event)
+            left = None if left is None else left - position
+            if left is not None and left <= 0:
+                tally.finished = tally.finished and reader is probes[-1]
+                break
         if tally.n_files_read:
             tally.flush(session)
             duplicates.refresh(session, on_event=on_event)
@@ -195,7 +203,8 @@ class _Tally:
         return sum(frame.height for frame in self.new_queries) >= columns.FILE_ROWS
 
 
-def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: _Tally, on_event: OnEvent) -> None:
+def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: _Tally, on_event: OnEvent) -> int:
+    """Read one file; returns the last line of it that is accounted for."""
     path = probe.source.path
     let_in = plan.filters.to_dict()
     fingerprint = fingerprint_of(probe, plan.mapping, plan.filters, plan.redact)
@@ -209,7 +218,7 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
         )
     if known is not None and not plan.force and (known.finished or (plan.limit and known.position >= plan.limit)):
         tally.finished &= known.finished
-        return
+        return known.position
     with session.store.writing() as connection:
         source = writing.begin_source(
             connection,
@@ -232,12 +241,20 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
         unit=found.unit if found else plan.unit or "first",
         filters=plan.filters,
         redact=plan.redact,
-        id_is_unique=reader.format != "text",
+        id_is_unique=reader.ids_are_unique,
         dataset=plan.dataset,
     )
-    may_know = found is not None and found.n_conversations > 0
-    batches = _prepared(session, reader, recipe, source, limit=plan.limit, may_know=may_know)
+    # read from its start again although some of it is stored: nearly everything is known
+    is_reload = source.position == 0 and source.n_conversations > 0
     on_event(Event("started", "load", 0, reader.total, reader.unit))
+    if is_reload and plan.limit is None and _knows_every_id(session, reader, source.dataset_id):
+        with session.store.writing() as connection:
+            writing.finish_source(connection, source.id, position=reader.total)
+        tally.n_read += reader.total
+        on_event(Event("finished", "load", reader.total, reader.total, reader.unit))
+        return reader.total
+    batches = _prepared(session, reader, recipe, source, limit=plan.limit, is_reload=is_reload)
+    position = source.position
     with ThreadPoolExecutor(1, thread_name_prefix="lmsys-segment") as pool:
         for batch, is_cut in prefetched(batches):
             with session.store.writing() as connection:
@@ -249,6 +266,7 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
                     write_segment=lambda frame: _in_background(pool, session, frame),
                 )
             tally.add(batch, added)
+            position = batch.position
             tally.finished &= not is_cut
             if tally.is_large:
                 tally.flush(session)
@@ -259,6 +277,21 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
             with session.store.writing() as connection:
                 writing.finish_source(connection, source.id)
     on_event(Event("finished", "load", reader.total, reader.total, reader.unit))
+    return position
+
+
+def _knows_every_id(session: Session, reader: ConversationReader, dataset_id: int) -> bool:
+    """Whether the ids of a file, where they can be read alone, are all stored: then nothing in it can be new."""
+    pieces = reader.ids_only() if reader.ids_are_unique else None
+    if pieces is None:
+        return False
+    for _, ids in pieces:
+        if ids.null_count():
+            return False
+        with session.store.reading() as connection:
+            if unknown_keys(connection, id_keys(ids), dataset_id).any():
+                return False
+    return True
 
 
 def _in_background(pool: ThreadPoolExecutor, session: Session, frame: pl.DataFrame) -> Callable[[], Written]:
@@ -278,7 +311,7 @@ def _prepared(
     source: SourceRecord,
     *,
     limit: int | None,
-    may_know: bool,
+    is_reload: bool,
 ) -> Iterator[tuple[PreparedBatch, bool]]:
     """(batch, whether the limit was reached) of every batch after the source's position."""
     n_read = 0
@@ -288,8 +321,8 @@ def _prepared(
             batch = _cut(batch, limit - source.position - n_read)
         n_read += batch.conversations.height
         keyed = recipe.with_keys(batch.conversations)
-        if may_know:
-            # on a reload nearly everything is known: not worth its signals. The writer looks again.
+        if is_reload:
+            # what is known is not worth its signals. The writer looks again.
             with session.store.reading() as connection:
                 unknown = unknown_keys(connection, keyed["key"], source.dataset_id)
             keyed = keyed.filter(pl.Series(unknown))

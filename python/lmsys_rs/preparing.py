@@ -16,7 +16,7 @@ from lmsys_rs.extras import extra_as_json
 from lmsys_rs.records import ConversationBatch, Filters
 from lmsys_rs.store.batches import SIGNAL_COLUMNS, PreparedBatch
 
-__all__ = ["Recipe", "conversation_keys", "prepare", "signals"]
+__all__ = ["Recipe", "conversation_keys", "id_keys", "prepare", "signals"]
 
 DIALOGUE = -1  # position of a query that is the whole dialogue
 ROLE_NAMES = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
@@ -82,20 +82,24 @@ def signals(texts: pl.Series) -> pl.DataFrame:
 
 def conversation_keys(conversations: pl.DataFrame, id_is_unique: bool) -> pl.Series:
     """16 bytes that stay the same when the same source is read again, whatever else is in the data set."""
-    by_id = pl.concat_str(pl.lit("i\x1f"), pl.col("conversation_id"))
     if id_is_unique and not conversations["conversation_id"].null_count():
-        texts = conversations.select(by_id).to_series()
-    else:
-        turn = pl.element().struct
-        content = pl.col("turns").list.eval(
-            pl.concat_str(turn.field("role").fill_null(""), pl.lit("\x1e"), turn.field("content").fill_null(""))
-        )
-        joined = content.list.join("\x1f")
-        with_id = by_id if id_is_unique else pl.concat_str(by_id, pl.lit("\x1f"), joined)
-        # rows without an id: the line tells two equal ones apart, so both are counted and a reload finds them again
-        without_id = pl.concat_str(pl.lit("c\x1f"), pl.col("line").cast(pl.String), pl.lit("\x1f"), joined)
-        texts = conversations.select(pl.coalesce(with_id, without_id)).to_series()
+        return id_keys(conversations["conversation_id"])
+    by_id = pl.concat_str(pl.lit("i\x1f"), pl.col("conversation_id"))
+    turn = pl.element().struct
+    content = pl.col("turns").list.eval(
+        pl.concat_str(turn.field("role").fill_null(""), pl.lit("\x1e"), turn.field("content").fill_null(""))
+    )
+    joined = content.list.join("\x1f")
+    with_id = by_id if id_is_unique else pl.concat_str(by_id, pl.lit("\x1f"), joined)
+    # rows without an id: the line tells two equal ones apart, so both are counted and a reload finds them again
+    without_id = pl.concat_str(pl.lit("c\x1f"), pl.col("line").cast(pl.String), pl.lit("\x1f"), joined)
+    texts = conversations.select(pl.coalesce(with_id, without_id)).to_series()
     return pl.Series(_core.text_hashes(texts))
+
+
+def id_keys(ids: pl.Series) -> pl.Series:
+    """The keys of conversations whose ids name them."""
+    return pl.Series(_core.text_hashes(pl.Series("", ["i\x1f"]) + ids))
 
 
 def _turns(conversations: pl.DataFrame) -> pl.DataFrame:

@@ -308,7 +308,7 @@ def _conversations_again(
     reader = open_conversations(path, format=source.format, mapping=mapping)
     if fingerprint_of(reader, mapping, Filters.from_dict(source.filters), source.redacted) != source.fingerprint:
         return None
-    recipe = Recipe(unit=unit, redact=source.redacted, id_is_unique=reader.format != "text")
+    recipe = Recipe(unit=unit, redact=source.redacted, id_is_unique=reader.ids_are_unique)
     missing = dict(ids)
     parts = []
     for batch in reader:

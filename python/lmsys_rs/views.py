@@ -6,16 +6,18 @@ A view shows the state at the time it was made. Nothing can be written through i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from lmsys_rs import columns
 from lmsys_rs.conditions import effective_language
-from lmsys_rs.duplicates import near_duplicate_groups
-from lmsys_rs.records import Filters, RunRecord
+from lmsys_rs.duplicates import near_duplicate_groups, near_duplicates_by_meaning
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.records import Filters, OnEvent, RunRecord, ignore_events
 from lmsys_rs.segments import scan_conversations, scan_turns
-from lmsys_rs.selection import passing
+from lmsys_rs.selection import passing, select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -70,6 +72,33 @@ def texts(session: Session) -> pl.LazyFrame:
         .with_columns(pl.col("n_queries").fill_null(0).cast(pl.Int64))
         .join(signals, on="text_id", how="left", maintain_order="left")
     )
+
+
+def near_duplicates(
+    session: Session,
+    by: Literal["text", "meaning"] = "text",
+    filters: Filters | None = None,
+    *,
+    on_event: OnEvent = ignore_events,
+) -> pl.DataFrame:
+    """Texts that have a near-duplicate among those that pass: text_id, near_duplicate (their group), n_queries, text.
+
+    Raises:
+        InvalidInputError: ``by`` is neither ``text`` nor ``meaning``.
+        StoreError: by meaning, and nothing is embedded.
+    """
+    if by not in ("text", "meaning"):
+        raise InvalidInputError(f"by must be text or meaning: {by!r}")
+    selected = select(session, filters)
+    if by == "meaning":
+        groups = near_duplicates_by_meaning(session, selected, on_event=on_event)
+    else:
+        groups = near_duplicate_groups(session, columns.frames(session).texts.height)[selected.text_ids]
+    found = pl.DataFrame({"text_id": selected.text_ids, "near_duplicate": groups, "n_queries": selected.weights})
+    found = found.cast({"n_queries": pl.Int64}).filter(pl.len().over("near_duplicate") > 1)
+    found = found.sort("near_duplicate", "text_id")
+    with session.store.reading() as connection:
+        return found.with_columns(reading.texts_of(connection, found["text_id"].to_numpy()).alias("text"))
 
 
 def conversations(session: Session, dataset: str | None = None) -> pl.LazyFrame:
@@ -185,8 +214,6 @@ def _paged(schema: dict[str, pl.DataType], pages: Callable[[int], Iterator[pl.Da
 def _dataset_id(connection: object, name: str | None) -> int | None:
     if name is None:
         return None
-    from lmsys_rs.errors import InvalidInputError
-
     found = {d.name: d.id for d in reading.datasets(connection)}  # type: ignore[arg-type]  # a connection of the store
     if name not in found:
         raise InvalidInputError(f"there is no data set {name!r}: there are {', '.join(found) or 'none'}")

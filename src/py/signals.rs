@@ -38,11 +38,7 @@ const BLOCK: usize = 4096;
 ///     InvalidInputError: if a text is null.
 #[pyfunction]
 #[pyo3(signature = (texts, *, progress=None))]
-pub fn text_signals(
-    py: Python<'_>,
-    texts: &Bound<'_, PyAny>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<PyRecordBatch> {
+pub fn text_signals(py: Python<'_>, texts: &Bound<'_, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<PyRecordBatch> {
     let texts = Texts::from_python(texts, "texts")?;
     let batch = run(py, progress, |task| to_batch(&map_blocks(&texts.all("texts")?, task, signals)?))?;
     Ok(PyRecordBatch::new(batch))
@@ -87,9 +83,8 @@ pub fn minhash_signatures<'py>(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let texts = Texts::from_python(texts, "texts")?;
-    let values = run(py, progress, |task| {
-        Ok(map_blocks(&texts.all("texts")?, task, shingles::signature)?.into_flattened())
-    })?;
+    let values =
+        run(py, progress, |task| Ok(map_blocks(&texts.all("texts")?, task, shingles::signature)?.into_flattened()))?;
     arrays::table(py, values, N_VALUES)
 }
 
@@ -226,8 +221,10 @@ fn map_blocks<T: Copy + Sync, U: Send>(values: &[T], task: &Task, function: impl
 fn to_batch(rows: &[Signals]) -> Result<RecordBatch> {
     let mut languages = LargeStringBuilder::with_capacity(rows.len(), rows.len() * 8);
     rows.iter().for_each(|row| languages.append_option(row.language));
-    let real = |value: fn(&Signals) -> f32| Arc::new(Float32Array::from_iter_values(rows.iter().map(value))) as ArrayRef;
-    let whole = |value: fn(&Signals) -> u32| Arc::new(UInt32Array::from_iter_values(rows.iter().map(value))) as ArrayRef;
+    let real =
+        |value: fn(&Signals) -> f32| Arc::new(Float32Array::from_iter_values(rows.iter().map(value))) as ArrayRef;
+    let whole =
+        |value: fn(&Signals) -> u32| Arc::new(UInt32Array::from_iter_values(rows.iter().map(value))) as ArrayRef;
     let columns: [(&str, ArrayRef); 12] = [
         ("language", Arc::new(languages.finish())),
         ("language_confidence", real(|row| row.language_confidence)),

@@ -27,6 +27,8 @@ pub(super) struct Element {
     pub number: u64,
     /// Of an element that is too long, the beginning or nothing.
     pub bytes: Vec<u8>,
+    /// What stands between the element before and this one: commas, brackets of the array, white space.
+    pub gap: Vec<u8>,
     pub is_too_long: bool,
 }
 
@@ -36,6 +38,7 @@ pub(super) struct Splitter {
     layout: Option<Layout>,
     limit: usize,
     pending: Vec<u8>,
+    gap: Vec<u8>,
     number: u64,
     nesting: Nesting,
     /// The unfinished element is too long, and its bytes are not kept.
@@ -66,6 +69,7 @@ impl Splitter {
             layout,
             limit,
             pending: Vec::new(),
+            gap: Vec::new(),
             number: 0,
             nesting: Nesting::default(),
             dropping: false,
@@ -206,6 +210,9 @@ impl Splitter {
             self.keep(&data[start..if end == End::After { at + 1 } else { at }]);
             start = at + 1;
             self.finish(elements);
+            if end == End::Before {
+                self.gap.push(byte);
+            }
         }
         self.keep(&data[start..]);
     }
@@ -227,7 +234,7 @@ impl Splitter {
         let rest = self.pending.split_off(begin);
         let bytes = std::mem::take(&mut self.pending);
         self.number += 1;
-        elements.push(Element { number: self.number, bytes, is_too_long: true });
+        elements.push(Element { number: self.number, bytes, gap: std::mem::take(&mut self.gap), is_too_long: true });
         self.nesting = Nesting { is_open: self.layout == Some(Layout::Array), ..Nesting::default() };
         self.feed_nested(&rest, elements);
     }
@@ -242,8 +249,13 @@ impl Splitter {
         if !is_blank || self.layout == Some(Layout::Lines) {
             self.number += 1;
         }
-        if !is_blank {
-            elements.push(Element { number: self.number, bytes, is_too_long });
+        if is_blank {
+            if self.layout != Some(Layout::Lines) {
+                self.gap.extend_from_slice(&bytes);
+            }
+        } else {
+            let gap = std::mem::take(&mut self.gap);
+            elements.push(Element { number: self.number, bytes, gap, is_too_long });
         }
     }
 }

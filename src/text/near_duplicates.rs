@@ -23,9 +23,7 @@ pub fn candidate_pairs(signatures: &[Signature], task: &Task) -> Result<Vec<[u32
     task.start(BANDS as u64);
     // ties of a bucket go by the whole signature: alike texts are then next to each other
     let mut rank: Vec<u32> = (0..n).collect();
-    rank.par_sort_unstable_by(|a, b| {
-        (&signatures[*a as usize], a).cmp(&(&signatures[*b as usize], b))
-    });
+    rank.par_sort_unstable_by(|a, b| (&signatures[*a as usize], a).cmp(&(&signatures[*b as usize], b)));
     let mut pairs: Vec<[u32; 2]> = Vec::new();
     for band in 0..BANDS {
         task.check()?;
@@ -42,9 +40,9 @@ pub fn candidate_pairs(signatures: &[Signature], task: &Task) -> Result<Vec<[u32
             .flat_map_iter(|bucket| {
                 let chain = bucket.windows(2).map(|pair| (pair[0].1, pair[1].1));
                 let star = bucket[2..].iter().map(|(_, id)| (bucket[0].1, *id));
-                chain.chain(star).filter(|(a, b)| {
-                    n_equal(&signatures[*a as usize], &signatures[*b as usize]) >= FEWEST_EQUAL
-                })
+                chain
+                    .chain(star)
+                    .filter(|(a, b)| n_equal(&signatures[*a as usize], &signatures[*b as usize]) >= FEWEST_EQUAL)
             })
             .map(|(a, b)| [a.min(b), a.max(b)])
             .collect();

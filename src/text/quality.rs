@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_normal_question_is_good() {
-        for text in ["How do I reverse a linked list in Python?", "机器学习和深度学习有什么区别？", "Solve 3x + 5 = 20 for x."] {
+        for text in
+            ["How do I reverse a linked list in Python?", "机器学习和深度学习有什么区别？", "Solve 3x + 5 = 20 for x."]
+        {
             assert!(of(text).score > 0.8, "{text}: {:?}", of(text));
         }
     }

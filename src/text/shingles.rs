@@ -42,7 +42,9 @@ fn means_something(c: char, before: char, after: Option<char>) -> bool {
     match c {
         '+' | '#' => before.is_alphanumeric() || before == '+' || after.is_some_and(digit),
         '.' | ',' | ':' => digit(before) && after.is_some_and(digit),
-        '-' | '*' | '/' | '=' | '<' | '>' | '^' | '%' | '×' | '÷' | '−' => digit(before) || after.is_some_and(digit),
+        '-' | '*' | '/' | '=' | '<' | '>' | '^' | '%' | '×' | '÷' | '−' => {
+            digit(before) || after.is_some_and(digit)
+        }
         _ => false,
     }
 }

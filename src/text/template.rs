@@ -162,7 +162,8 @@ mod tests {
         }
         let pasted = |text: &str| format!("Translate the text below to French.\n\n{}", text.repeat(30));
         assert_eq!(template(&pasted("one two three ")), template(&pasted("other words here ")));
-        let long = "you are a text completion model and you must only answer with the continuation of the text given by";
+        let long =
+            "you are a text completion model and you must only answer with the continuation of the text given by";
         assert_eq!(template(&format!("{long} Anna")), template(&format!("{long} Bob: hello")));
     }
 

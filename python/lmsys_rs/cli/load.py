@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,8 @@ from lmsys_rs.cli.options import (
     with_filters,
 )
 from lmsys_rs.embedding import embed
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.hub_loading import load_from_hub
 from lmsys_rs.loading import dataset_name, load
 from lmsys_rs.models import DEFAULT_MODEL
 from lmsys_rs.readers import ColumnMapping
@@ -91,8 +93,16 @@ def told_load(report: LoadReport) -> None:
 def _load(
     filters: Filters,
     file: Annotated[
-        str, typer.Argument(help="File, folder or 'pattern*' (Parquet, JSON, JSONL, CSV, text; .gz or .zst).")
-    ],
+        str | None,
+        typer.Argument(
+            help="File, folder or 'pattern*' (Parquet, JSON, JSONL, CSV, text; .gz or .zst).", show_default=False
+        ),
+    ] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option("--hf", help="A data set of the Hugging Face hub: lmsys/lmsys-chat-1m.", show_default=False),
+    ] = None,
+    hub_files: Annotated[str, typer.Option("--hf-files", help="Only files of it that match.")] = "*",
     workspace: WorkspaceOption = None,
     limit: Limit = None,
     dataset: Annotated[
@@ -127,26 +137,23 @@ def _load(
         streaming=streaming,
         no_pragmas=no_pragmas,
     )
+    if (file is None) == (hub is None):
+        raise InvalidInputError("load needs either a file or --hf NAME", hint="lmsys load chats.parquet")
+    source = str(file or hub)
     only = sorted(Path.cwd().glob("*.lmsys"))
-    folder = only[0] if len(only) == 1 else Path(f"{dataset_name(file)}.lmsys")
+    folder = only[0] if len(only) == 1 else Path(f"{dataset_name(source)}.lmsys")
+    mapping = column_mapping(
+        text_column, model_column, language_column, timestamp_column, conversation_id_column, model_default
+    )
+    options: dict[str, Any] = {
+        **{"dataset": dataset, "description": description, "format": format, "mapping": mapping, "unit": unit},
+        **{"filters": filters, "redact": redact, "limit": limit, "strict": strict, "force": force},
+    }
     with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
-        report = load(
-            session,
-            file,
-            dataset=dataset,
-            description=description,
-            format=format,
-            mapping=column_mapping(
-                text_column, model_column, language_column, timestamp_column, conversation_id_column, model_default
-            ),
-            unit=unit,
-            filters=filters,
-            redact=redact,
-            limit=limit,
-            strict=strict,
-            force=force,
-            on_event=reporter,
-        )
+        if hub is not None:
+            report = load_from_hub(session, hub, pattern=hub_files, on_event=reporter, **options)
+        else:
+            report = load(session, source, on_event=reporter, **options)
     told_load(report)
     if as_json:
         render.print_json(report)

@@ -62,6 +62,7 @@ STAGES = {
     "label": "naming",
     "map": "drawing map",
     "export": "exporting",
+    "fetch": "fetching",
     "near-duplicates": "near-duplicates",
     "signals": "signals",
     "verify": "verifying",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from lmsys_rs.errors import ReaderError
 from lmsys_rs.readers.sampling import Layout, first_bytes, first_elements
@@ -118,11 +118,11 @@ def source_total(source: Source) -> tuple[int, str]:
         return source.path.stat().st_size, "B"
     try:
         return int(pl.scan_parquet(source.path, glob=False).select(pl.len()).collect().item()), "rows"
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:
         raise damaged(source.path, error) from error
 
 
-def damaged(path: Path, error: PolarsError) -> ReaderError:
+def damaged(path: Path, error: BaseException) -> ReaderError:
     """The decoder's complaint as an error that names the file."""
     reason = (str(error).strip().splitlines() or ["no reason given"])[0]
     return ReaderError(f"{path}: the file is damaged or not what its name says: {reason}", file=str(path))
@@ -171,7 +171,7 @@ def _turn_shape(keys: Any) -> Shape:
 def _parquet_source(path: Path) -> Source:
     try:
         schema = pl.scan_parquet(path, glob=False).collect_schema()
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:
         raise damaged(path, error) from error
     row = {name: _example(dtype) for name, dtype in schema.items()}
     shapes: dict[str, Shape] = {name: _json_shape(value) for name, value in row.items()}

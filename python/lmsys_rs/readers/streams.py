@@ -30,6 +30,10 @@ MAGIC: tuple[tuple[bytes, Packing], ...] = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
 )
+# of a damaged archive; RuntimeError: a password is needed; OSError: a position that no file has
+ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, KeyError, ValueError, OSError),
+)
 RAW_BYTES = 1 << 16  # compressed bytes that are decompressed at a time
 MAX_LINE_BYTES = 64 << 20  # as in the core: longer lines are passed over
 EXPORT_NAME = "conversations.json"  # what account exports call it, among pictures, a page and settings
@@ -52,7 +56,7 @@ def zip_member(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except ZIP_ERRORS as error:
         raise _damaged(path, f"damaged zip data ({error})") from error
     safe = [name for name in names if _is_inside(name)]
     exports = [name for name in safe if PurePosixPath(name).name == EXPORT_NAME]
@@ -143,7 +147,7 @@ class ByteStream:
             with zipfile.ZipFile(self._file) as archive, archive.open(member or zip_member(self._path)) as inner:
                 while piece := inner.read(1 << 18):
                     yield piece
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError, zlib.error) as error:
+        except ZIP_ERRORS as error:
             raise _damaged(
                 self._path, f"damaged or locked zip data ({error})"
             ) from error  # RuntimeError: a password is needed

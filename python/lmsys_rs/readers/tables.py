@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from lmsys_rs.readers.containers import Source, damaged
 from lmsys_rs.readers.fields import Fields
@@ -53,7 +53,7 @@ def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[Conv
                 part = rows.slice(offset, BATCH_SIZE)
                 position = int(part["line"][-1])
                 yield ConversationBatch(part, (), position, position)
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:  # Polars panics on some damaged pages
         raise damaged(source.path, error) from error
 
 
@@ -76,7 +76,7 @@ def parquet_ids(source: Source, fields: Fields) -> Iterator[tuple[int, pl.Series
         for window in range(0, n_rows, 16 * WINDOW_ROWS):
             ids = query.select("conversation_id").slice(window, 16 * WINDOW_ROWS).collect(engine="streaming")
             yield window, ids.to_series()
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:  # Polars panics on some damaged pages
         raise damaged(source.path, error) from error
 
 

@@ -104,9 +104,10 @@ def begin_source(
     return next(record for record in reading.sources(connection, int(dataset_id)) if record.id == source_id)
 
 
-def finish_source(connection: Connection, source_id: int) -> None:
-    """Mark a file as read to its end."""
-    connection.execute(update(schema.source).where(schema.source.c.id == source_id).values(finished=True))
+def finish_source(connection: Connection, source_id: int, *, position: int | None = None) -> None:
+    """Mark a file as read to its end, at line ``position`` where that is not known yet."""
+    values: dict[str, Any] = {"finished": True} if position is None else {"finished": True, "position": position}
+    connection.execute(update(schema.source).where(schema.source.c.id == source_id).values(**values))
 
 
 def set_value(connection: Connection, name: str, value: str) -> None:

@@ -49,9 +49,13 @@ pub fn is_language(token: &str) -> bool {
     let joined = |pair: &[u8]| {
         pair[0].is_ascii_alphanumeric() && matches!(pair[1], b'(' | b'[')
             || pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()
-            || pair[0].is_ascii_digit() != pair[1].is_ascii_digit() && pair[0].is_ascii_alphanumeric() && pair[1].is_ascii_alphanumeric()
+            || pair[0].is_ascii_digit() != pair[1].is_ascii_digit()
+                && pair[0].is_ascii_alphanumeric()
+                && pair[1].is_ascii_alphanumeric()
     };
-    let dotted = |three: &[u8]| matches!(three[1], b'.' | b':') && three[0].is_ascii_alphabetic() && three[2].is_ascii_alphabetic();
+    let dotted = |three: &[u8]| {
+        matches!(three[1], b'.' | b':') && three[0].is_ascii_alphabetic() && three[2].is_ascii_alphabetic()
+    };
     !bytes.iter().any(code) && !bytes.windows(2).any(joined) && !bytes.windows(3).any(dotted)
 }
 

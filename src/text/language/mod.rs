@@ -77,7 +77,11 @@ fn language_tokens(text: &str) -> Vec<&str> {
         let token = &token[..token.floor_char_boundary(LOOKED_AT - n_bytes)];
         n_bytes += token.len();
         in_quotation |= token.starts_with(['"', '“', '„', '«']);
-        if in_quotation { quoted.push(token) } else { tokens.push(token) }
+        if in_quotation {
+            quoted.push(token)
+        } else {
+            tokens.push(token)
+        }
         in_quotation &= !token.trim_end_matches(['.', ',', '!', '?', ':', ';']).ends_with(['"', '”', '“', '»']);
         if n_bytes + 4 > LOOKED_AT {
             break;

@@ -54,7 +54,10 @@ pub fn script(c: char) -> Script {
         '\u{531}'..='\u{58f}' => Script::Armenian,
         '\u{591}'..='\u{5ff}' | '\u{fb1d}'..='\u{fb4f}' => Script::Hebrew,
         '\u{660}'..='\u{66d}' | '\u{6f0}'..='\u{6f9}' | '\u{6d4}' => Script::None,
-        '\u{620}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{8a0}'..='\u{8ff}' | '\u{fb50}'..='\u{fdff}'
+        '\u{620}'..='\u{6ff}'
+        | '\u{750}'..='\u{77f}'
+        | '\u{8a0}'..='\u{8ff}'
+        | '\u{fb50}'..='\u{fdff}'
         | '\u{fe70}'..='\u{fefe}' => Script::Arabic,
         '\u{964}'..='\u{96f}' => Script::None,
         '\u{900}'..='\u{97f}' => Script::Devanagari,

@@ -94,7 +94,11 @@ impl Table {
     pub fn best(&self, buckets: &[u32]) -> (&'static str, f32) {
         let scale = self.scale / (buckets.len().max(1) as f32).sqrt();
         let sums = self.sums(buckets);
-        let logits: Vec<f32> = sums[..self.family.languages.len()].iter().zip(&self.bias).map(|(sum, bias)| *sum as f32 * scale + bias).collect();
+        let logits: Vec<f32> = sums[..self.family.languages.len()]
+            .iter()
+            .zip(&self.bias)
+            .map(|(sum, bias)| *sum as f32 * scale + bias)
+            .collect();
         let mut best = 0;
         for (language, logit) in logits.iter().enumerate() {
             if *logit > logits[best] {
@@ -112,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_file_fits_the_families() {
-        let wanted: usize = FAMILIES.iter().map(|family| 4 + 4 * family.width() + (family.width() << family.bits)).sum();
+        let wanted: usize =
+            FAMILIES.iter().map(|family| 4 + 4 * family.width() + (family.width() << family.bits)).sum();
         assert_eq!(BYTES.len(), wanted + SYMBOLS.pow(3));
         assert!(FAMILIES.iter().all(|family| family.languages.is_sorted()));
         for family in &FAMILIES {

@@ -34,9 +34,13 @@ pub(super) fn find(text: &str, n_digits: usize, spans: &mut Vec<Span>) {
     if n_digits > 4
         && let Some(pattern) = IPV4.as_ref()
     {
-        spans.extend(pattern.find_iter(text).filter(|found| is_ipv4(text, found.start(), found.end())).map(|found| {
-            Span { start: found.start(), end: found.end(), kind: Kind::Ip }
-        }));
+        spans.extend(
+            pattern.find_iter(text).filter(|found| is_ipv4(text, found.start(), found.end())).map(|found| Span {
+                start: found.start(),
+                end: found.end(),
+                kind: Kind::Ip,
+            }),
+        );
     }
     if n_digits > 0 && bytes.contains(&b':') {
         ipv6(text, spans);
@@ -99,7 +103,9 @@ fn is_ipv4(text: &str, start: usize, end: usize) -> bool {
     let dotted = bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
     let alone = bytes.get(end).is_none_or(|after| !is_word_byte(*after))
         && start.checked_sub(1).is_none_or(|before| !is_word_byte(bytes[before]) && bytes[before] != b'.');
-    !anyone && !is_version && !dotted && alone
+    // "8.66.0.15-CA" is a build
+    let tagged = bytes.get(end) == Some(&b'-') && bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
+    !anyone && !is_version && !dotted && !tagged && alone
 }
 
 /// Runs of hexadecimal digits and colons that are an address.

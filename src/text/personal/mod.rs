@@ -23,16 +23,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of its bit.
-    pub const ALL: [Self; 8] = [
-        Self::Email,
-        Self::Phone,
-        Self::Ip,
-        Self::Card,
-        Self::Iban,
-        Self::Ssn,
-        Self::Secret,
-        Self::UrlCredentials,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Email, Self::Phone, Self::Ip, Self::Card, Self::Iban, Self::Ssn, Self::Secret, Self::UrlCredentials];
 
     pub fn bit(self) -> u32 {
         1 << self as u32

@@ -22,7 +22,7 @@ const PATTERNS: [&str; 10] = [
     r"(?-u)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",
     r"(?-u)-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s\\]*-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|(?:(?:\s|\\[nr]){1,4}[A-Za-z0-9+/=]{40,100})*)",
     r"(?i-u)bearer[ :]{1,3}(?P<v>[A-Za-z0-9._~+/-]{20,}=*)",
-    r#"(?i-u)(?:api|access|secret|auth|private|client|account|encryption|consumer)?[_ -]?(?:key|token|secret|pass(?:word|wd|phrase)|pwd|credential)s?["'\]]{0,2} ?(?::=|=>|[:=]) ?["'`]?(?P<w>[A-Za-z0-9_+/=.!@#$%^&*~-]{8,255})"#,
+    r#"(?i-u)(?:api|access|secret|auth|private|client|account|encryption|consumer)?[_ -]?(?:key|token|secret|pass(?:word|wd|phrase)|pwd|credential)s?["'\]]{0,2} ?(?::=|=>|[:=]) ?["'`]?(?P<w>[A-Za-z0-9_+/=.!@#$%^&*~-]{8,128})"#,
 ];
 /// Cheap tests before the patterns: at least one stands in every text that has a secret.
 static MARKS: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -80,7 +80,8 @@ fn is_password(whole: &str, value: &str) -> bool {
 
 /// "settings.token_2", "os.environ", "a.b" are names, not values.
 fn is_code(value: &str) -> bool {
-    value.contains('.') && value.split('.').all(|part| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+    value.contains('.')
+        && value.split('.').all(|part| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
         && !value.starts_with("eyJ")
 }
 
@@ -89,5 +90,10 @@ fn entropy(value: &str) -> f64 {
     let mut counts = [0u32; 256];
     value.bytes().for_each(|byte| counts[usize::from(byte)] += 1);
     let n = value.len() as f64;
-    counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) / n).map(|share| -share * share.log2()).sum()
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / n)
+        .map(|share| -share * share.log2())
+        .sum()
 }

@@ -6,8 +6,8 @@
 mod corpus;
 mod model;
 mod random;
-mod train;
 mod text;
+mod train;
 
 use std::path::Path;
 
