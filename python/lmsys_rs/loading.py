@@ -99,6 +99,7 @@ def load(
     probes = [open_conversations(p, format=format, mapping=plan.mapping, strict=strict) for p in paths]
     tally = _Tally()
     with session.writer("load"):
+        session.folder.remove_left_aside()
         left = limit
         for reader in probes:
             position = _load_file(session, reader, replace(plan, limit=left), tally, on_event)
@@ -106,17 +107,17 @@ def load(
             if left is not None and left <= 0:
                 tally.finished = tally.finished and reader is probes[-1]
                 break
-        if tally.n_files_read:
-            tally.flush(session)
-            duplicates.refresh(session, on_event=on_event)
-            with session.store.reading() as connection:
-                unit = next(d.unit for d in reading.datasets(connection) if d.name == name)
+        # also where nothing was read: the call before this one may have been cut off here
+        tally.flush(session)
+        duplicates.refresh(session, on_event=on_event)
+        with session.store.reading() as connection:
+            unit = next(d.unit for d in reading.datasets(connection) if d.name == name)
     formats = {reader.format for reader in probes}
     return LoadReport(
         dataset=name,
         path=str(path),
         format=formats.pop() if len(formats) == 1 else "mixed",
-        unit=unit or "first",
+        unit=unit,
         n_files=len(paths),
         n_read=tally.n_read,
         n_new=tally.n_new,

@@ -44,7 +44,8 @@ enum Found {
 
 enum Read {
     Found(u64, Found),
-    Broken(Broken),
+    /// JSON, but not of the format.
+    Broken(Element, String),
     /// Does not parse as JSON.
     Torn(Element, String),
 }
@@ -85,9 +86,11 @@ impl JsonReader {
                     self.mend_torn(&mut output);
                     self.take(number, found, &mut output);
                 }
-                Read::Broken(broken) => {
-                    self.mend_torn(&mut output);
-                    self.report(broken, &mut output);
+                Read::Broken(element, message) => {
+                    self.report(Broken { number: element.number, message }, &mut output);
+                    if !self.torn.is_empty() {
+                        self.keep_torn(element, &mut output); // may be a piece of what one slip has torn apart
+                    }
                 }
             }
         }
@@ -128,6 +131,10 @@ impl JsonReader {
         if self.torn.is_empty() {
             self.report(Broken { number, message: why }, output);
         }
+        self.keep_torn(element, output);
+    }
+
+    fn keep_torn(&mut self, element: Element, output: &mut Output) {
         self.torn_bytes += element.bytes.len();
         self.torn.push(element);
         if self.torn_bytes > MAX_ELEMENT_BYTES {
@@ -139,8 +146,12 @@ impl JsonReader {
         self.torn_bytes = 0;
         let torn = std::mem::take(&mut self.torn);
         let Some(number) = torn.last().map(|element| element.number) else { return };
-        let pieces: Vec<Vec<u8>> = torn.into_iter().map(|element| element.bytes).collect();
-        let (objects, n_broken) = whole_objects(&pieces.join(&b','), self.splitter.layout(), self.splitter.first_key());
+        let mut bytes = Vec::new();
+        for element in torn {
+            bytes.extend_from_slice(&element.gap);
+            bytes.extend_from_slice(&element.bytes);
+        }
+        let (objects, n_broken) = whole_objects(&bytes, self.layout(), self.splitter.first_key());
         // the first one is reported already
         for _ in 1..n_broken {
             self.report(Broken { number, message: "not JSON: it begins within another broken element".into() }, output);
@@ -198,19 +209,18 @@ fn read_element(element: Element, mapping: &Mapping) -> Read {
     let number = element.number;
     if element.is_too_long {
         let message = format!("longer than {} MiB: not read", MAX_ELEMENT_BYTES >> 20);
-        return if element.bytes.is_empty() {
-            Read::Broken(Broken { number, message })
-        } else {
-            Read::Torn(element, message)
-        };
+        return if element.bytes.is_empty() { Read::Broken(element, message) } else { Read::Torn(element, message) };
     }
     let value = match parse(&element.bytes) {
         Ok(value) => value,
         Err(message) => return Read::Torn(element, message),
     };
+    // where a bracket is missing, a list holds what should stand beside it
+    let is_list = value.is_array();
     match read_value(value, mapping, number) {
         Ok(found) => Read::Found(number, found),
-        Err(message) => Read::Broken(Broken { number, message }),
+        Err(message) if is_list => Read::Torn(element, message),
+        Err(message) => Read::Broken(element, message),
     }
 }
 

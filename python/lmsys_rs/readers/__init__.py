@@ -138,4 +138,4 @@ def _fields(chosen: ConversationFormat, mapping: ColumnMapping, source: Source) 
             fields = named_fields(chosen, mapping, source.columns, main, file=file)
             if has_plain_turns(fields, pl.scan_parquet(source.path, glob=False).collect_schema()):
                 return fields
-    return resolve_fields(chosen, mapping, source.columns, file=file)
+    return resolve_fields(chosen, mapping, source.columns, file=file, samples=source.samples)

@@ -106,6 +106,8 @@ class _Rows:
                 return
             line = self._taken[0][0] if self._taken else 0
             problem = problem or next((why for _, _, why in self._taken if why), "")
+            if not problem and len(self._taken) > 1:
+                problem = self._slip()
             if not problem and not fields:
                 number += number >= 0  # blank lines count, but not before the header
                 continue
@@ -119,6 +121,15 @@ class _Rows:
             if len(self._taken) > 1 and self._width > 1:
                 self._given_back.extendleft(reversed(self._taken[1:]))
             reader = self._reader()
+
+    def _slip(self) -> str:
+        """What is wrong with the quotes of a row of several lines: a quote that is never closed ends at another's."""
+        texts = (text for _, text, _ in self._taken)
+        try:
+            next(csv.reader(texts, delimiter=self._separator, skipinitialspace=True, strict=True), None)
+        except csv.Error as error:
+            return str(error)
+        return ""
 
     def _reader(self) -> Iterator[list[str]]:
         return iter(csv.reader(self._texts(), delimiter=self._separator, skipinitialspace=True))

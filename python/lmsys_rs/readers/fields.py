@@ -129,9 +129,14 @@ class Fields:
 
 
 def resolve_fields(
-    conversation_format: ConversationFormat, mapping: ColumnMapping, columns: Sequence[str], *, file: str
+    conversation_format: ConversationFormat,
+    mapping: ColumnMapping,
+    columns: Sequence[str],
+    *,
+    file: str,
+    samples: Sequence[Mapping[str, Any]] = (),
 ) -> Fields:
-    """Choose the fields to read.
+    """Choose the fields to read. Of several that may hold the turns or the text, most samples have the chosen one.
 
     Raises:
         InvalidInputError: a text column is named for a format whose texts are in no column.
@@ -140,6 +145,8 @@ def resolve_fields(
     if conversation_format.shape is not None:
         return _fields_before_shape(conversation_format, mapping, columns, file)
     candidates = conversation_format.turns or conversation_format.text
+    often = {name: sum(name in sample for sample in samples) for name in candidates}
+    candidates = tuple(sorted(candidates, key=lambda name: -often[name]))
     main = _chosen("text", mapping.text, candidates, columns, file)
     if main is None:
         raise ReaderError(

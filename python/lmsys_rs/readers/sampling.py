@@ -39,12 +39,18 @@ def first_elements(path: Path, packing: Packing, member: str | None) -> tuple[li
         ReaderError: there is no object in the first 64 MiB.
     """
     n_bytes = PEEK_BYTES
+    layout: Layout
     while True:
         head = first_bytes(path, packing, member, n_bytes)
         text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
-        layout: Layout = "array" if text.lstrip()[:1] == "[" else "lines"
-        elements = _of_array(text) if layout == "array" else _of_lines(text)
-        if layout == "lines":
+        elements, layout = _of_lines(text), "lines"
+        if text.lstrip()[:1] == "[":
+            # a first line may be broken and begin with a bracket all the same
+            of_array = _of_array(text)
+            opens = text.lstrip().split("\n", 1)[0].strip() == "["
+            if len(of_array) > len(elements) or (opens and len(of_array) == len(elements)):
+                elements, layout = of_array, "array"
+        else:
             is_spread = text.lstrip()[:1] == "{" and not _is_object(text.lstrip().split("\n", 1)[0])
             spread = _of_values(text) if is_spread else []
             if len(spread) > len(elements):

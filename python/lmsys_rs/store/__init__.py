@@ -126,11 +126,11 @@ class Store:
         return saved
 
     def fold_log(self) -> None:
-        """Take the write-ahead log into the database, as far as readers allow."""
+        """Take the write-ahead log into the database and empty it, as far as readers allow."""
         with self._explained(), self._engine.connect() as connection:
             driver = connection.connection.driver_connection
             if driver is not None:
-                driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _bring_up_to_date(self, *, migrate: bool) -> None:
         with self.reading() as connection:

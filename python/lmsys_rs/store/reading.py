@@ -299,7 +299,7 @@ def queries_by_id(
     if run_id is not None:
         joined = joined.outerjoin(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
         label = m.cluster_id
-    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language, c.language)
+    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language)
     statement = (
         select(q.id, q.text_id, c.source_id, d.name, c.model, language, c.timestamp, t.text, label)
         .select_from(joined)
@@ -441,7 +441,7 @@ def export_rows(connection: Connection, run_id: str, query_ids: npt.NDArray[np.i
         .join(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
         .outerjoin(schema.cluster, and_(k.run_id == m.run_id, k.cluster_id == m.cluster_id))
     )
-    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language, c.language)
+    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language)
     statement = (
         select(q.id, m.cluster_id, t.text, c.model, language, k.title, k.description)
         .select_from(joined)

@@ -45,18 +45,25 @@ pub fn is_language(token: &str) -> bool {
     if bytes.len() > super::super::characters::LONGEST_TOKEN {
         return false;
     }
-    let code = |byte: &u8| b"\\_={}<>/@#$|~^*&%+".contains(byte);
-    let joined = |pair: &[u8]| {
-        pair[0].is_ascii_alphanumeric() && matches!(pair[1], b'(' | b'[')
-            || pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()
-            || pair[0].is_ascii_digit() != pair[1].is_ascii_digit()
-                && pair[0].is_ascii_alphanumeric()
-                && pair[1].is_ascii_alphanumeric()
-    };
-    let dotted = |three: &[u8]| {
-        matches!(three[1], b'.' | b':') && three[0].is_ascii_alphabetic() && three[2].is_ascii_alphabetic()
-    };
-    !bytes.iter().any(code) && !bytes.windows(2).any(joined) && !bytes.windows(3).any(dotted)
+    let mut before = [b' ', b' '];
+    for byte in bytes {
+        let [second, first] = before;
+        let joined = match byte {
+            b'\\' | b'_' | b'=' | b'{' | b'}' | b'<' | b'>' | b'/' | b'@' | b'#' | b'$' | b'|' | b'~' | b'^' | b'*'
+            | b'&' | b'%' | b'+' => true,
+            b'(' | b'[' => first.is_ascii_alphanumeric(),
+            b'A'..=b'Z' => first.is_ascii_lowercase() || first.is_ascii_digit(),
+            b'a'..=b'z' => first.is_ascii_digit(),
+            b'0'..=b'9' => first.is_ascii_alphabetic(),
+            _ => false,
+        };
+        let dotted = matches!(first, b'.' | b':') && second.is_ascii_alphabetic() && byte.is_ascii_alphabetic();
+        if joined || dotted {
+            return false;
+        }
+        before = [first, *byte];
+    }
+    true
 }
 
 /// The word so far: its last four characters, 16 bits each, and a hash of all of them.

@@ -24,7 +24,7 @@ pub struct Detection {
 const UNKNOWN: Detection = Detection { language: None, confidence: 0.0, wording: 1.0 };
 
 /// Bytes of language that are looked at: more do not change the answer.
-const LOOKED_AT: usize = 300;
+const LOOKED_AT: usize = 200;
 /// Fewer Latin letters say nothing.
 const FEWEST_LETTERS: u32 = 3;
 /// Fewer words outside quotation marks do not speak for the text.
