@@ -1,4 +1,4 @@
-"""Do readers lose a good row because of a bad neighbour, raise what they should not, or hang? Seeded mutations per format.
+"""Do readers lose a good row because of a bad neighbour, raise what they should not, or hang? Seeded mutations.
 
 Each round writes a file of good rows with garbage between them and reads it. It measures no speed (`--speed` reads one
 file and prints rows, seconds and the peak of memory), and finds no fault in what garbage becomes, as long as it ends.
@@ -57,47 +57,100 @@ TEXTS = (
 def good(key: str, asked: str, answer: str, format_: str) -> Element:
     """One element whose turns are the question and the answer."""
     pair = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    return ELEMENTS[format_](key, asked, answer, pair)
+
+
+def chatgpt(key: str, asked: str, answer: str, pair: list[Element]) -> Element:
+    def node(role: str, text: str, parent: str, *children: str) -> Element:
+        content = {"content_type": "text", "parts": [text]}
+        return {"message": {"author": {"role": role}, "content": content}, "parent": parent, "children": [*children]}
+
+    root = {"id": "r", "message": None, "parent": None, "children": ["a"]}
+    mapping = {"r": root, "a": node("user", asked, "r", "b"), "b": node("assistant", answer, "a")}
+    return {"title": key, "mapping": mapping, "current_node": "b", "conversation_id": key}
+
+
+def claude(key: str, asked: str, answer: str, pair: list[Element]) -> Element:
+    said = [("human", asked), ("assistant", answer)]
+    messages = [{"sender": who, "text": text, "content": [{"type": "text", "text": text}]} for who, text in said]
+    return {"uuid": key, "name": "n", "chat_messages": messages}
+
+
+def oasst(key: str, asked: str, answer: str, pair: list[Element]) -> Element:
+    replies = [
+        {"message_id": text, "text": text, "role": "assistant", "rank": rank, "replies": []}
+        for rank, text in enumerate([answer, "worse"])
+    ]
+    prompt = {"message_id": "p", "text": asked, "role": "prompter", "lang": "en", "replies": replies}
+    return {"message_tree_id": key, "prompt": prompt}
+
+
+def langsmith(key: str, asked: str, answer: str, pair: list[Element]) -> Element:
+    path = ["langchain", "schema", "messages", "HumanMessage"]
+    message = {"lc": 1, "type": "constructor", "id": path, "kwargs": {"content": asked}}
+    outputs = {"generations": [[{"text": answer}]]}
+    return {"id": key, "run_type": "llm", "inputs": {"messages": [[message]]}, "outputs": outputs}
+
+
+def otel(key: str, asked: str, answer: str, pair: list[Element]) -> Element:
     parts = [{"role": turn["role"], "parts": [{"type": "text", "content": turn["content"]}]} for turn in pair]
-    kind = "langchain", "schema", "messages"
-    return {
-        "lmsys": lambda: {"conversation_id": key, "conversation": pair, "model": "m", "turn": 1},
-        "wildchat": lambda: {"conversation_hash": "h", "conversation": [turn | {"turn_identifier": key} for turn in pair]},
-        "sharegpt": lambda: {"id": key, "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": answer}]},
-        "openai": lambda: {"custom_id": key, "request": {"messages": pair[:1]}, "response": {"choices": [{"message": pair[1]}]}},
-        "chatgpt": lambda: {
-            "title": key,
-            "mapping": {
-                "r": {"id": "r", "message": None, "parent": None, "children": ["a"]},
-                "a": {"message": {"author": {"role": "user"}, "content": {"content_type": "text", "parts": [asked]}}, "parent": "r", "children": ["b"]},
-                "b": {"message": {"author": {"role": "assistant"}, "content": {"content_type": "text", "parts": [answer]}}, "parent": "a", "children": []},
-            },
-            "current_node": "b",
-            "conversation_id": key,
-        },
-        "claude": lambda: {"uuid": key, "name": "n", "chat_messages": [
-            {"sender": "human", "text": asked, "content": [{"type": "text", "text": asked}]},
-            {"sender": "assistant", "text": answer, "content": [{"type": "text", "text": answer}]}]},
-        "oasst": lambda: {"message_tree_id": key, "prompt": {"message_id": "p", "text": asked, "role": "prompter", "lang": "en", "replies": [
-            {"message_id": "a", "text": answer, "role": "assistant", "rank": 0, "replies": []},
-            {"message_id": "b", "text": "worse", "role": "assistant", "rank": 1, "replies": []}]}},
-        "oasst-flat": lambda: {"message_id": key, "parent_id": None, "message_tree_id": key, "role": "prompter", "text": asked},
-        "arena": lambda: {"question_id": key, "model_a": "m", "model_b": "n", "winner": "tie", "conversation_a": pair, "conversation_b": pair},
-        "hh": lambda: {"chosen": f"\n\nHuman: {asked}\n\nAssistant: {answer}", "rejected": "\n\nHuman: x\n\nAssistant: y"},
-        "alpaca": lambda: {"instruction": asked, "input": "", "output": answer},
-        "langsmith": lambda: {"id": key, "run_type": "llm", "inputs": {"messages": [[
-            {"lc": 1, "type": "constructor", "id": [*kind, "HumanMessage"], "kwargs": {"content": asked}}]]},
-            "outputs": {"generations": [[{"text": answer}]]}, "start_time": "2024-05-29T13:46:19"},
-        "langfuse": lambda: {"id": key, "traceId": "t", "type": "GENERATION", "input": pair[:1], "output": pair[1]},
-        "otel": lambda: {"trace_id": "t", "span_id": key, "attributes": {
-            "gen_ai.request.model": "m", "gen_ai.input.messages": json.dumps(parts[:1]), "gen_ai.output.messages": parts[1:]}},
-        "text": lambda: {"prompt": asked, "id": key},
-    }[format_]()  # fmt: skip
+    attributes = {
+        "gen_ai.request.model": "m",
+        "gen_ai.input.messages": json.dumps(parts[:1]),
+        "gen_ai.output.messages": parts[1:],
+    }
+    return {"trace_id": "t", "span_id": key, "attributes": attributes}
 
 
-FORMATS = (
-    *("lmsys", "wildchat", "sharegpt", "openai", "chatgpt", "claude", "oasst", "oasst-flat", "arena", "hh", "alpaca"),
-    *("langsmith", "langfuse", "otel", "text", "csv", "lines", "parquet"),
-)
+ELEMENTS: dict[str, Callable[[str, str, str, list[Element]], Element]] = {
+    "lmsys": lambda key, asked, answer, pair: {"conversation_id": key, "conversation": pair, "model": "m", "turn": 1},
+    "wildchat": lambda key, asked, answer, pair: {
+        "conversation_hash": "h",
+        "conversation": [turn | {"turn_identifier": key} for turn in pair],
+    },
+    "sharegpt": lambda key, asked, answer, pair: {
+        "id": key,
+        "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": answer}],
+    },
+    "openai": lambda key, asked, answer, pair: {
+        "custom_id": key,
+        "request": {"messages": pair[:1]},
+        "response": {"choices": [{"message": pair[1]}]},
+    },
+    "chatgpt": chatgpt,
+    "claude": claude,
+    "oasst": oasst,
+    "oasst-flat": lambda key, asked, answer, pair: {
+        "message_id": key,
+        "parent_id": None,
+        "message_tree_id": key,
+        "role": "prompter",
+        "text": asked,
+    },
+    "arena": lambda key, asked, answer, pair: {
+        "question_id": key,
+        "model_a": "m",
+        "winner": "tie",
+        "conversation_a": pair,
+        "conversation_b": pair,
+    },
+    "hh": lambda key, asked, answer, pair: {
+        "chosen": f"\n\nHuman: {asked}\n\nAssistant: {answer}",
+        "rejected": "\n\nHuman: x\n\nAssistant: y",
+    },
+    "alpaca": lambda key, asked, answer, pair: {"instruction": asked, "input": "", "output": answer},
+    "langsmith": langsmith,
+    "langfuse": lambda key, asked, answer, pair: {
+        "id": key,
+        "traceId": "t",
+        "type": "GENERATION",
+        "input": pair[:1],
+        "output": pair[1],
+    },
+    "otel": otel,
+    "text": lambda key, asked, answer, pair: {"prompt": asked, "id": key},
+}
+FORMATS = (*ELEMENTS, "csv", "lines", "parquet")
 ASKED_ONLY = frozenset({"oasst-flat", "text", "csv", "lines"})
 
 
@@ -152,7 +205,7 @@ def garbage(format_: str, chance: random.Random) -> bytes:
             lambda: chance.choice(
                 [b"{}", b"null", b"3", b'"text"', b"[]", b"{", b'{"', b"[1,2", b"}", b"]", b"\xef\xbb\xbf"]
             ),
-            lambda: json.dumps(good("bad", "bad", "bad", chance.choice(FORMATS[:15]))).encode(),
+            lambda: json.dumps(good("bad", "bad", "bad", chance.choice([*ELEMENTS]))).encode(),
             lambda: json.dumps({"conversation": [{"role": "user", "content": "\ud800bad"}]}).encode(),
         ]
     )
@@ -239,7 +292,9 @@ def write_file(format_: str, asked: list[str], chance: random.Random) -> tuple[b
 def found_questions(path: Path, format_: str) -> dict[str, Turns]:
     """Turns of the good conversations that come out, by question."""
     expected = {"csv": "text", "oasst-flat": "oasst"}.get(format_, format_)
-    reader = open_conversations(path, format="auto" if format_ == "parquet" else expected)
+    reader = open_conversations(path)
+    if format_ != "parquet" and reader.format != expected:
+        return {f"taken for {reader.format}": []}
     found: dict[str, Turns] = {}
     for batch in reader:
         for turns in batch.conversations["turns"]:

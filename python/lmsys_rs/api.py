@@ -22,6 +22,7 @@ from lmsys_rs import (
     drawing,
     embedding,
     exporting,
+    importing,
     labeling,
     loading,
     pipeline,
@@ -36,6 +37,7 @@ from lmsys_rs.conditions import make_filters
 from lmsys_rs.deleting import Deletion
 from lmsys_rs.embedding import Embedder
 from lmsys_rs.hub_loading import load_from_hub
+from lmsys_rs.importing import ImportReport
 from lmsys_rs.models import DEFAULT_MODEL
 from lmsys_rs.readers import ColumnMapping
 from lmsys_rs.records import (
@@ -151,6 +153,10 @@ class Workspace:
         if str(path).startswith(HUB):
             return load_from_hub(self._session, str(path)[len(HUB) :], on_event=self._on_event, **options)
         return loading.load(self._session, path, on_event=self._on_event, **options)
+
+    def import_queries_db(self, path: str | Path) -> ImportReport:
+        """Take over queries, runs, names, hierarchies and edits of a ``queries.db`` of lmsys-query-analysis."""
+        return importing.import_queries_db(self._session, path, on_event=self._on_event)
 
     def embed(self, encoder: Embedder | str | Path = DEFAULT_MODEL, *, force: bool = False) -> EmbedReport:
         """Give every distinct text its vector, once; see `embedding.embed`."""

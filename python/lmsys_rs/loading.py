@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
 from lmsys_rs.store.batches import AddedBatch, PreparedBatch, Written, add_batch, unknown_keys
 
-__all__ = ["dataset_name", "fingerprint_of", "load"]
+__all__ = ["Tally", "dataset_name", "fingerprint_of", "load", "store_batches"]
 
 MAX_PROBLEMS = 100  # kept in a report; all are counted
 WHOLE_FILE_HASH = 64 << 20  # larger files are fingerprinted by samples
@@ -97,7 +97,7 @@ def load(
     )
     # opened first: a file that cannot be read leaves no trace in the workspace
     probes = [open_conversations(p, format=format, mapping=plan.mapping, strict=strict) for p in paths]
-    tally = _Tally()
+    tally = Tally()
     with session.writer("load"):
         session.folder.remove_left_aside()
         left = limit
@@ -163,7 +163,7 @@ class _Plan:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What was read so far, over all files, and the new rows that `columns` does not have yet."""
 
     n_files_read: int = 0
@@ -181,6 +181,7 @@ class _Tally:
     new_texts: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, batch: PreparedBatch, added: AddedBatch) -> None:
+        """Count a batch, and keep its new rows."""
         self.n_read += batch.n_read
         self.n_new += added.n_new
         self.n_filtered += batch.n_filtered
@@ -201,10 +202,11 @@ class _Tally:
 
     @property
     def is_large(self) -> bool:
+        """Whether so many new rows are kept that they should be written."""
         return sum(frame.height for frame in self.new_queries) >= columns.FILE_ROWS
 
 
-def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: _Tally, on_event: OnEvent) -> int:
+def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: Tally, on_event: OnEvent) -> int:
     """Read one file; returns the last line of it that is accounted for."""
     path = probe.source.path
     let_in = plan.filters.to_dict()
@@ -255,6 +257,25 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
         on_event(Event("finished", "load", reader.total, reader.total, reader.unit))
         return reader.total
     batches = _prepared(session, reader, recipe, source, limit=plan.limit, is_reload=is_reload)
+    position = store_batches(session, source, batches, tally, total=reader.total, unit=reader.unit, on_event=on_event)
+    on_event(Event("finished", "load", reader.total, reader.total, reader.unit))
+    return position
+
+
+def store_batches(
+    session: Session,
+    source: SourceRecord,
+    batches: Iterable[tuple[PreparedBatch, bool]],
+    tally: Tally,
+    *,
+    total: int,
+    unit: str,
+    on_event: OnEvent,
+) -> int:
+    """Store (batch, whether it is the last although the file goes on) after each other; returns the position reached.
+
+    The next batch is made while one is stored. A file whose batches came to their end is marked as finished.
+    """
     position = source.position
     with ThreadPoolExecutor(1, thread_name_prefix="lmsys-segment") as pool:
         for batch, is_cut in prefetched(batches):
@@ -271,13 +292,11 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
             tally.finished &= not is_cut
             if tally.is_large:
                 tally.flush(session)
-            on_event(Event("advanced", "load", batch.done, reader.total, reader.unit))
+            on_event(Event("advanced", "load", batch.done, total, unit))
             if is_cut:
-                break
-        else:
-            with session.store.writing() as connection:
-                writing.finish_source(connection, source.id)
-    on_event(Event("finished", "load", reader.total, reader.total, reader.unit))
+                return position
+    with session.store.writing() as connection:
+        writing.finish_source(connection, source.id)
     return position
 
 

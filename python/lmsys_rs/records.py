@@ -308,7 +308,7 @@ class RunRecord:
     algorithm: str
     parameters: Mapping[str, Any]
     description: str | None
-    embedder_id: str
+    embedder_id: str | None
     selection_hash: str
     filters: Mapping[str, Any]
     n_clusters: int

@@ -52,6 +52,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "hub": set(),
     "hub_loading": {"records", "session", "readers", "loading", "hub"},
+    "importing": {
+        *("records", "session", "store", "conditions", "duplicates", "layouts", "loading", "preparing"),
+    },
     "embedding": {"records", "session", "store", "models", "layouts"},
     "clustering": {"records", "session", "store", "layouts", "selection", "_core"},
     "assigning": {"records", "session", "store", "selection", "clustering", "_core"},

@@ -30,6 +30,7 @@ from lmsys_rs.cli.options import (
 from lmsys_rs.embedding import embed
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.hub_loading import load_from_hub
+from lmsys_rs.importing import import_queries_db
 from lmsys_rs.loading import dataset_name, load
 from lmsys_rs.models import DEFAULT_MODEL
 from lmsys_rs.readers import ColumnMapping
@@ -44,6 +45,7 @@ SHOWN_PROBLEMS = 5
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("load", epilog="Example: lmsys load chats.jsonl.gz --workspace my.lmsys")(_load)
+    app.command("import", epilog="Example: lmsys import queries.db --workspace my.lmsys")(_import)
     app.command("embed", epilog="Example: lmsys embed --embedding-model all-MiniLM-L6-v2")(_embed)
     app.command("datasets", epilog="Example: lmsys datasets --json")(_datasets)
 
@@ -159,6 +161,33 @@ def _load(
         render.print_json(report)
     else:
         render.print_note(f"workspace: {session.folder.path}")
+
+
+def _import(
+    file: Annotated[Path, typer.Argument(help="The queries.db of lmsys-query-analysis.")],
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take over queries, runs, names, hierarchies and edits of an lmsys-query-analysis database."""
+    folder = Path(f"{file.stem}.lmsys")
+    with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
+        report = import_queries_db(session, file, on_event=reporter)
+    if as_json:
+        render.print_json(report)
+        return
+    render.print_note(
+        f"{report.path}: {report.n_conversations:,} new queries in {', '.join(report.datasets) or 'no data set'}, "
+        f"{len(report.runs)} runs, {report.n_summaries} summary runs, {report.n_hierarchies} hierarchies, "
+        f"{report.n_edits} edits"
+    )
+    if report.skipped_runs:
+        render.print_note(f"already here, or without queries: {', '.join(report.skipped_runs)}")
+    if report.n_split_texts:
+        render.print_note(
+            f"{report.n_split_texts:,} texts lay in several clusters of a run; equal texts share one here: "
+            f"{report.n_moved_queries:,} queries moved to where most of theirs were"
+        )
+    render.print_note(f"workspace: {session.folder.path}")
 
 
 def _embed(

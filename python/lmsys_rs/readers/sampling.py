@@ -6,6 +6,7 @@ It looks at the beginning only and repairs nothing; what is broken there is pass
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,10 +46,11 @@ def first_elements(path: Path, packing: Packing, member: str | None) -> tuple[li
         text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
         elements, layout = _of_lines(text), "lines"
         if text.lstrip()[:1] == "[":
-            # a first line may be broken and begin with a bracket all the same
+            # a first line may be broken and begin with a bracket all the same: then whole objects stand on their lines
             of_array = _of_array(text)
-            opens = text.lstrip().split("\n", 1)[0].strip() == "["
-            if len(of_array) > len(elements) or (opens and len(of_array) == len(elements)):
+            first, *others = text.lstrip().split("\n")
+            n_on_lines = sum(line.startswith("{") and _is_object(line) for line in others[:PEEK_ELEMENTS])
+            if first.strip() == "[" or n_on_lines < 2:
                 elements, layout = of_array, "array"
         else:
             is_spread = text.lstrip()[:1] == "{" and not _is_object(text.lstrip().split("\n", 1)[0])
@@ -103,12 +105,13 @@ def _of_array(text: str) -> list[dict[str, Any]]:
         try:
             element, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            if elements:
-                break  # enough is known
             attempts += 1
-            at = text.find("{", at + 1)
-            if at < 0:
+            first_key = next(iter(elements[0]), "") if elements else None
+            begin = "\\{" if first_key is None else r"\{\s*" + re.escape(json.dumps(first_key))
+            another = re.compile(begin).search(text, at + 1)
+            if another is None:
                 break
+            at = another.start()
             continue
         if isinstance(element, dict):
             elements.append(element)

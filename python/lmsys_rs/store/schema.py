@@ -25,10 +25,14 @@ __all__ = [
     "SCHEMA_VERSION",
     "array_file",
     "cluster",
+    "cluster_note",
     "conversation",
     "dataset",
+    "edit",
     "embedding",
     "graph",
+    "hierarchy",
+    "hierarchy_node",
     "membership",
     "metadata",
     "projection",
@@ -36,6 +40,8 @@ __all__ = [
     "run",
     "segment",
     "source",
+    "summary",
+    "summary_run",
     "text",
     "vector_block",
     "workspace_value",
@@ -218,7 +224,7 @@ run = Table(
     Column("algorithm", Text, nullable=False),
     Column("parameters", Text, nullable=False),  # JSON
     Column("description", Text),
-    Column("embedder_id", Text, ForeignKey("embedding.embedder_id"), nullable=False),
+    Column("embedder_id", Text, ForeignKey("embedding.embedder_id")),  # null: the run came without vectors
     Column("selection_hash", Text, nullable=False),
     Column("filters", Text, nullable=False),  # JSON
     Column("n_clusters", Integer, nullable=False),
@@ -260,3 +266,80 @@ membership = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_membership_cluster", membership.c.run_id, membership.c.cluster_id, membership.c.text_id)
+
+# one naming of the clusters of a run
+summary_run = Table(
+    "summary_run",
+    metadata,
+    Column("summary_run_id", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("run.run_id"), nullable=False),
+    Column("alias", Text),
+    Column("model", Text),
+    Column("parameters", Text, nullable=False),  # JSON
+    Column("created_at", Text, nullable=False),
+)
+Index("ix_summary_run_run", summary_run.c.run_id, summary_run.c.created_at)
+
+summary = Table(
+    "summary",
+    metadata,
+    Column("summary_run_id", Text, ForeignKey("summary_run.summary_run_id"), primary_key=True),
+    Column("cluster_id", Integer, primary_key=True, autoincrement=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("n_queries", Integer),
+    Column("representatives", Text, nullable=False),  # JSON list of texts
+    sqlite_with_rowid=False,
+)
+
+hierarchy = Table(
+    "hierarchy",
+    metadata,
+    Column("hierarchy_id", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("run.run_id"), nullable=False),
+    Column("parameters", Text, nullable=False),  # JSON
+    Column("created_at", Text, nullable=False),
+)
+Index("ix_hierarchy_run", hierarchy.c.run_id, hierarchy.c.created_at)
+
+hierarchy_node = Table(
+    "hierarchy_node",
+    metadata,
+    Column("hierarchy_id", Text, ForeignKey("hierarchy.hierarchy_id"), primary_key=True),
+    Column("node_id", Integer, primary_key=True, autoincrement=False),
+    Column("level", Integer, nullable=False),  # 0 = a cluster of the run
+    Column("parent_id", Integer),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# what people changed about clusters, oldest first
+edit = Table(
+    "edit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Text, ForeignKey("run.run_id"), nullable=False),
+    Column("cluster_id", Integer),
+    Column("kind", Text, nullable=False),  # rename, move_query, merge, split, delete, tag
+    Column("editor", Text),
+    Column("old", Text, nullable=False),  # JSON
+    Column("new", Text, nullable=False),  # JSON
+    Column("reason", Text),
+    Column("created_at", Text, nullable=False),
+)
+Index("ix_edit_cluster", edit.c.run_id, edit.c.cluster_id, edit.c.id)
+
+# what people noted about clusters
+cluster_note = Table(
+    "cluster_note",
+    metadata,
+    Column("run_id", Text, ForeignKey("run.run_id"), primary_key=True),
+    Column("cluster_id", Integer, primary_key=True, autoincrement=False),
+    Column("coherence", Integer),  # 1 to 5
+    Column("quality", Text),  # high, medium or low
+    Column("flags", Text, nullable=False),  # JSON list
+    Column("notes", Text),
+    Column("updated_at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)

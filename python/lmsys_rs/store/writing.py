@@ -162,7 +162,16 @@ def delete_dataset(connection: Connection, dataset_id: int) -> list[str]:
 
 def delete_run(connection: Connection, run_id: str) -> None:
     """Delete a run with its clusters and members."""
-    for table in (schema.membership, schema.cluster, schema.run):
+    for part, whole, key in (
+        (schema.summary, schema.summary_run, "summary_run_id"),
+        (schema.hierarchy_node, schema.hierarchy, "hierarchy_id"),
+    ):
+        theirs = select(whole.c[key]).where(whole.c.run_id == run_id)
+        connection.execute(delete(part).where(part.c[key].in_(theirs)))
+    for table in (
+        *(schema.summary_run, schema.hierarchy, schema.edit, schema.cluster_note),
+        *(schema.membership, schema.cluster, schema.run),
+    ):
         connection.execute(delete(table).where(table.c.run_id == run_id))
 
 

@@ -260,3 +260,55 @@ def test_a_mapping_that_fits_nothing_says_what_is_there() -> None:
     assert frame.is_empty()
     assert problems[0][0] == 1
     assert all(word in problems[0][1] for word in ("conversation", "dialogue", "lang"))
+
+
+def test_objects_one_after_another_are_elements() -> None:
+    data = b'{\n "conversation": []\n}\n{"conversation": [],\n "id": "}{"}  '
+    for sizes in ((), (1,) * len(data)):
+        frame, problems = read(data, sizes, layout="values")
+        assert problems == []
+        assert frame["conversation_id"].to_list() == [None, "}{"]
+        assert frame["line"].to_list() == [1, 2]
+
+
+def test_the_first_turn_may_hold_the_id() -> None:
+    data = line(conversation=[{"role": "user", "content": "hi", "key": 7}], id="other").encode()
+    frame, _ = read(data, mapping={**MAPPING, "turn_id": "key"})
+    assert frame["conversation_id"].to_list() == ["7"]
+    assert json.loads(frame["extra"][0]) == {"id": "other", "turn_fields": [{"key": 7}]}
+
+
+def test_a_shape_reads_what_names_can_not() -> None:
+    data = b'{"instruction": "hi", "input": "", "output": "hello", "who": "m"}'
+    frame, problems = read(data, mapping={"shape": "alpaca", "model": "who"})
+    assert problems == []
+    assert frame["turns"].to_list() == [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]]
+    assert frame["model"].to_list() == ["m"]
+    with pytest.raises(InvalidInputError, match="shape must be one of alpaca, .*, otel: got 'xml'"):
+        _core.JsonReader({"shape": "xml"})
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes=st.lists(st.integers(0, 40), max_size=40).map(tuple))
+def test_messages_of_a_tree_are_joined_however_they_come(sizes: tuple[int, ...]) -> None:
+    messages = [("a", None, "1"), ("b", "a", "1"), ("c", None, "2"), ("d", "c", "2"), ("e", None, "3")]
+    rows = [
+        json.dumps({"message_id": i, "parent_id": p, "message_tree_id": t, "role": "prompter", "text": i})
+        for i, p, t in messages
+    ]
+    rows.insert(1, "{broken")
+    frame, problems = read("\n".join(rows).encode(), sizes, mapping={"shape": "oasst"})
+    assert frame["conversation_id"].to_list() == ["1", "2", "3"]
+    assert frame["line"].to_list() == [3, 5, 6]
+    assert [number for number, _ in problems] == [2]
+
+
+def test_broken_elements_of_an_array_do_not_swallow_their_neighbours() -> None:
+    elements = [line(id=i) for i in range(6)]
+    elements[1] = elements[1].replace('"user"', '"user')
+    elements[3] = elements[3][:-1]
+    data = f"[{','.join(elements)}]".encode()
+    for sizes in ((), (1,) * len(data)):
+        frame, problems = read(data, sizes)
+        assert frame["conversation_id"].to_list() == ["0", "2", "4", "5"]
+        assert len(problems) >= 2

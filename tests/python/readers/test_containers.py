@@ -1,4 +1,4 @@
-"""Every packing gives the same conversations; damaged ones give what they still hold; folders and patterns are files."""
+"""Every packing gives the same conversations, damaged ones what they still hold; folders and patterns are files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lmsys_rs.errors import InvalidInputError, ReaderError
@@ -180,8 +179,8 @@ def test_any_text_can_be_taken_as_lines(tmp_path: Path) -> None:
     path = tmp_path / "queries"
     path.write_text('{"a": 1}\nplain\n')
     assert contents(open_conversations(path, format="lines")) == ['{"a": 1}', "plain"]
+    (tmp_path / "other").write_text("just text\n")
     with pytest.raises(ReaderError, match="--format lines takes every line"):
-        (tmp_path / "other").write_text("just text\n")
         open_conversations(tmp_path / "other")
 
 

@@ -54,7 +54,7 @@ def test_format_can_be_overridden(tmp_path: Path) -> None:
 
 
 def test_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="auto, lmsys, wildchat, .*, text, lines: 'xml'"):
+    with pytest.raises(InvalidInputError, match=r"auto, lmsys, wildchat, .*, text, lines: 'xml'"):
         open_conversations(written(tmp_path / "f.jsonl", LMSYS_ROW), format="xml")
 
 

@@ -91,7 +91,7 @@ COMPLETION = {"id": "chatcmpl-A1", "object": "chat.completion", "created": 17248
         {"messages": MESSAGES, "choices": CHOICES},
         {"request": {"model": "gpt-4o", "messages": MESSAGES}, "response": COMPLETION},
         {"request": {"body": {"messages": MESSAGES}}, "response": {"status_code": 200, "body": COMPLETION}},
-        {"custom_id": "r1", "method": "POST", "body": {"model": "gpt-4o", "messages": MESSAGES}, "response": COMPLETION},
+        {"custom_id": "r1", "method": "POST", "body": {"messages": MESSAGES}, "response": COMPLETION},
         {"model": "gpt-4.1", "input": "hi", "object": "response", "id": "resp_1", "output": [
             {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
              "content": [{"type": "output_text", "text": "hello", "annotations": []}]}]},
@@ -247,7 +247,7 @@ def test_chatgpt_trees_that_are_none_end(tmp_path: Path, mapping: dict[str, Any]
 
 
 CLAUDE = {
-    "uuid": "0b1", "name": "Greeting", "created_at": "2024-03-05T12:00:00.000000Z", "updated_at": "2024-03-05T12:01:00Z",
+    "uuid": "0b1", "name": "Greeting", "created_at": "2024-03-05T12:00:00.000000Z",
     "account": {"uuid": "acc"},
     "chat_messages": [
         {"uuid": "m1", "text": "hi", "content": [{"type": "text", "text": "hi"}], "sender": "human",
@@ -297,8 +297,8 @@ def test_oasst_trees_follow_the_best_rank(tmp_path: Path) -> None:
 
     best = reply("a", "assistant", "hello", 0, reply("p2", "prompter", "bye", None))
     worse = reply("b", "assistant", "what", 1, reply("p3", "prompter", "huh", None))
-    element = {"message_tree_id": "t1", "tree_state": "ready_for_export",
-               "prompt": reply("p", "prompter", "hi", None, worse, best) | {"created_date": "2023-02-05T14:23:50Z"}}  # fmt: skip
+    prompt = reply("p", "prompter", "hi", None, worse, best) | {"created_date": "2023-02-05T14:23:50Z"}
+    element = {"message_tree_id": "t1", "tree_state": "ready_for_export", "prompt": prompt}
     row = one(tmp_path, element, "oasst")
     assert row["turns"] == [*HI, ("user", "bye")]
     assert (row["conversation_id"], row["language"], row["timestamp"].year) == ("t1", "English", 2023)
@@ -412,7 +412,7 @@ LANGCHAIN_RUN = {
     "extra": {"metadata": {"ls_model_name": "gpt-4o", "ls_provider": "openai"}},
     "inputs": {"messages": [[{"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "HumanMessage"],
                               "kwargs": {"content": "hi", "type": "human"}}]]},
-    "outputs": {"generations": [[{"text": "hello", "generation_info": {"finish_reason": "stop"}, "type": "ChatGeneration",
+    "outputs": {"generations": [[{"text": "hello", "type": "ChatGeneration",
                                   "message": {"lc": 1, "type": "constructor",
                                               "id": ["langchain", "schema", "messages", "AIMessage"],
                                               "kwargs": {"content": "hello", "response_metadata": {}}}}]],

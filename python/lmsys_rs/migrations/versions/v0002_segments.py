@@ -88,6 +88,118 @@ NEW_TABLES = (
     """,
 )
 
+# what people and language models say about runs
+SAID_TABLES = (
+    """
+    CREATE TABLE summary_run (
+        summary_run_id TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        alias TEXT,
+        model TEXT,
+        parameters TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        PRIMARY KEY (summary_run_id),
+        FOREIGN KEY(run_id) REFERENCES run (run_id)
+    )
+    """,
+    "CREATE INDEX ix_summary_run_run ON summary_run (run_id, created_at)",
+    """
+    CREATE TABLE summary (
+        summary_run_id TEXT NOT NULL,
+        cluster_id INTEGER NOT NULL,
+        title TEXT NOT NULL,
+        description TEXT NOT NULL,
+        n_queries INTEGER,
+        representatives TEXT NOT NULL,
+        PRIMARY KEY (summary_run_id, cluster_id),
+        FOREIGN KEY(summary_run_id) REFERENCES summary_run (summary_run_id)
+    )
+     WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE hierarchy (
+        hierarchy_id TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        parameters TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        PRIMARY KEY (hierarchy_id),
+        FOREIGN KEY(run_id) REFERENCES run (run_id)
+    )
+    """,
+    "CREATE INDEX ix_hierarchy_run ON hierarchy (run_id, created_at)",
+    """
+    CREATE TABLE hierarchy_node (
+        hierarchy_id TEXT NOT NULL,
+        node_id INTEGER NOT NULL,
+        level INTEGER NOT NULL,
+        parent_id INTEGER,
+        title TEXT NOT NULL,
+        description TEXT NOT NULL,
+        PRIMARY KEY (hierarchy_id, node_id),
+        FOREIGN KEY(hierarchy_id) REFERENCES hierarchy (hierarchy_id)
+    )
+     WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE edit (
+        id INTEGER NOT NULL,
+        run_id TEXT NOT NULL,
+        cluster_id INTEGER,
+        kind TEXT NOT NULL,
+        editor TEXT,
+        old TEXT NOT NULL,
+        new TEXT NOT NULL,
+        reason TEXT,
+        created_at TEXT NOT NULL,
+        PRIMARY KEY (id),
+        FOREIGN KEY(run_id) REFERENCES run (run_id)
+    )
+    """,
+    "CREATE INDEX ix_edit_cluster ON edit (run_id, cluster_id, id)",
+    """
+    CREATE TABLE cluster_note (
+        run_id TEXT NOT NULL,
+        cluster_id INTEGER NOT NULL,
+        coherence INTEGER,
+        quality TEXT,
+        flags TEXT NOT NULL,
+        notes TEXT,
+        updated_at TEXT NOT NULL,
+        PRIMARY KEY (run_id, cluster_id),
+        FOREIGN KEY(run_id) REFERENCES run (run_id)
+    )
+     WITHOUT ROWID
+    """,
+)
+
+RUN_COLUMNS = (
+    "run_id, algorithm, parameters, description, embedder_id, selection_hash, filters, n_clusters, n_texts, n_queries,"
+    " n_noise, seed, labeled, program_version, created_at, seconds"
+)
+
+RUN = """
+    CREATE TABLE run_{version} (
+        run_id TEXT NOT NULL,
+        algorithm TEXT NOT NULL,
+        parameters TEXT NOT NULL,
+        description TEXT,
+        embedder_id TEXT{embedder},
+        selection_hash TEXT NOT NULL,
+        filters TEXT NOT NULL,
+        n_clusters INTEGER NOT NULL,
+        n_texts INTEGER NOT NULL,
+        n_queries INTEGER NOT NULL,
+        n_noise INTEGER NOT NULL,{assigned}
+        seed INTEGER,
+        labeled BOOLEAN NOT NULL,
+        program_version TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        seconds FLOAT NOT NULL,
+        PRIMARY KEY (run_id),
+        FOREIGN KEY(embedder_id) REFERENCES embedding (embedder_id)
+    )
+"""
+
 NEW_DATASET = """
     CREATE TABLE dataset_new (
         id INTEGER NOT NULL,
@@ -192,7 +304,9 @@ def upgrade() -> None:
     for name, kind in SIGNALS:
         op.execute(f"ALTER TABLE text ADD COLUMN {name} {kind}")
     op.execute("INSERT INTO workspace_value (name, value) SELECT 'signals', 'missing' FROM text LIMIT 1")
-    op.execute("ALTER TABLE run ADD COLUMN n_assigned INTEGER NOT NULL DEFAULT 0")
+    # rowids are the order of the runs
+    op.execute(RUN.format(version="new", embedder="", assigned=" n_assigned INTEGER NOT NULL,"))
+    op.execute(f"INSERT INTO run_new (rowid, {RUN_COLUMNS}, n_assigned) SELECT rowid, {RUN_COLUMNS}, 0 FROM run")
     op.execute("ALTER TABLE membership ADD COLUMN assigned BOOLEAN NOT NULL DEFAULT 0")
     op.execute(
         "INSERT INTO source (dataset_id, path, format, column_mapping, filters, redacted, fingerprint, created_at,"
@@ -215,16 +329,20 @@ def upgrade() -> None:
         " + CAST(substr(timestamp, 21, 6) AS INTEGER),"
         " (SELECT count(*) FROM turn t WHERE t.conversation_id = conversation.id), line FROM conversation ORDER BY id"
     )
-    for table in ("turn", "conversation", "dataset"):
+    for table in ("turn", "conversation", "dataset", "run"):
         op.drop_table(table)
-    for table in ("conversation", "dataset"):
+    for table in ("conversation", "dataset", "run"):
         op.rename_table(f"{table}_new", table)
+    op.execute("CREATE INDEX ix_run_created_at ON run (created_at)")
+    for statement in SAID_TABLES:
+        op.execute(statement)
 
 
 def downgrade() -> None:
-    """From 0002 to 0001: turns back into the database. What 0001 can't hold is dropped: signals, checksums, units.
+    """From 0002 to 0001: turns back into the database.
 
-    Of several files of a data set the newest is kept as its source. Runs with foreign keys off.
+    What 0001 can't hold is dropped: signals, checksums, units, runs without vectors, and what was said about runs. Of
+    several files of a data set the newest is kept as its source. Runs with foreign keys off.
     """
     op.execute(OLD_DATASET)
     op.execute(
@@ -251,16 +369,25 @@ def downgrade() -> None:
         extras = conversations.select(_as_json(conversations).alias("extra"), "id").drop_nulls().rows()
         if extras:
             connection.exec_driver_sql("UPDATE conversation_old SET extra = ? WHERE id = ?", extras)
-    for table in ("conversation", "dataset"):
+    op.execute(RUN.format(version="old", embedder=" NOT NULL", assigned=""))
+    imported = "(SELECT run_id FROM run WHERE embedder_id IS NULL)"
+    for table in ("membership", "cluster"):
+        op.execute(f"DELETE FROM {table} WHERE run_id IN {imported}")
+    op.execute(
+        f"INSERT INTO run_old (rowid, {RUN_COLUMNS}) SELECT rowid, {RUN_COLUMNS} FROM run WHERE embedder_id IS NOT NULL"
+    )
+    for table in ("summary", "summary_run", "hierarchy_node", "hierarchy", "edit", "cluster_note"):
         op.drop_table(table)
-    for table in ("conversation", "dataset"):
+    for table in ("conversation", "dataset", "run"):
+        op.drop_table(table)
+    for table in ("conversation", "dataset", "run"):
         op.rename_table(f"{table}_old", table)
     op.execute("CREATE INDEX ix_conversation_source_id ON conversation (source_id)")
+    op.execute("CREATE INDEX ix_run_created_at ON run (created_at)")
     for table in ("segment", "source", "vector_block", "array_file", "workspace_value"):
         op.drop_table(table)
     for name, _ in SIGNALS:
         op.execute(f"ALTER TABLE text DROP COLUMN {name}")
-    op.execute("ALTER TABLE run DROP COLUMN n_assigned")
     op.execute("ALTER TABLE membership DROP COLUMN assigned")
 
 
