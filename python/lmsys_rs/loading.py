@@ -19,6 +19,7 @@ import polars as pl
 
 from lmsys_rs import columns, duplicates
 from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.planning import announce, plan_loading
 from lmsys_rs.prefetch import prefetched
 from lmsys_rs.preparing import Recipe, id_keys, prepare
 from lmsys_rs.readers import ColumnMapping, ConversationReader, expand_path, open_conversations
@@ -33,6 +34,7 @@ __all__ = ["Tally", "dataset_name", "fingerprint_of", "load", "store_batches"]
 MAX_PROBLEMS = 100  # kept in a report; all are counted
 WHOLE_FILE_HASH = 64 << 20  # larger files are fingerprinted by samples
 SAMPLE_BYTES = 1 << 20
+BYTES_PER_CONVERSATION = 1_500  # of a file that does not say how many it holds: for the plan only
 UNIT_SUFFIX = {"first": "", "turn": "-turns", "dialogue": "-dialogues"}
 FORMAT_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
 
@@ -51,6 +53,7 @@ def load(
     limit: int | None = None,
     strict: bool = False,
     force: bool = False,
+    max_memory: int | None = None,
     on_event: OnEvent = ignore_events,
 ) -> LoadReport:
     """Read conversations into the workspace: whole conversations, queries, distinct texts and their signals.
@@ -67,6 +70,7 @@ def load(
         limit: stop after this many conversations (lines that were read) of all files together.
         strict: stop at the first element that cannot be read, instead of counting it.
         force: read the whole files again even if they are known.
+        max_memory: bytes that reading may take; None means about 1 GB.
 
     Raises:
         OSError, ReaderError: a file cannot be read; what came before the fault is kept.
@@ -98,8 +102,12 @@ def load(
     # opened first: a file that cannot be read leaves no trace in the workspace
     probes = [open_conversations(p, format=format, mapping=plan.mapping, strict=strict) for p in paths]
     tally = Tally()
+    rows = [reader.total if reader.unit == "rows" else reader.total // BYTES_PER_CONVERSATION for reader in probes]
+    plan_ = plan_loading(sum(rows), sum(p.stat().st_size for p in paths), max_memory)
     with session.writer("load"):
         session.folder.remove_left_aside()
+        if any(not _is_loaded(session, reader, plan) for reader in probes):
+            announce(session, plan_, max_memory=max_memory, on_event=on_event)
         left = limit
         for reader in probes:
             position = _load_file(session, reader, replace(plan, limit=left), tally, on_event)
@@ -204,6 +212,14 @@ class Tally:
     def is_large(self) -> bool:
         """Whether so many new rows are kept that they should be written."""
         return sum(frame.height for frame in self.new_queries) >= columns.FILE_ROWS
+
+
+def _is_loaded(session: Session, reader: ConversationReader, plan: _Plan) -> bool:
+    """Whether a file was loaded to its end and need not be read again."""
+    with session.store.reading() as connection:
+        fingerprint = fingerprint_of(reader, plan.mapping, plan.filters, plan.redact)
+        known = reading.find_source(connection, plan.dataset, fingerprint)
+    return known is not None and known.finished and not plan.force
 
 
 def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: Tally, on_event: OnEvent) -> int:

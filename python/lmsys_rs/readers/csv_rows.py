@@ -24,6 +24,8 @@ from lmsys_rs.records import BATCH_SIZE, ConversationBatch, Problem
 
 __all__ = ["read_csv"]
 
+MAX_ROW_LINES = 200_000  # lines of a row are kept until it ends; a longer one lacks a quote
+
 
 def read_csv(source: Source, fields: Fields, *, start: int) -> Iterator[ConversationBatch]:
     """Batches of a CSV file after row ``start`` (the header is row 0). A row of the wrong width is a problem."""
@@ -50,7 +52,7 @@ def read_csv(source: Source, fields: Fields, *, start: int) -> Iterator[Conversa
                     rows.append(row.fields)
                     numbers.append(row.number)
                     size += sum(map(len, row.fields))
-            if row is None or len(rows) == BATCH_SIZE or size > BATCH_BYTES:
+            if row is None or len(rows) + len(problems) >= BATCH_SIZE or size > BATCH_BYTES:
                 frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
                     pl.Series(LINE, numbers, dtype=pl.UInt64)
                 )
@@ -102,6 +104,7 @@ class _Rows:
                 fields = next(reader, None)
             except csv.Error as error:
                 fields, problem = [], str(error)
+                reader = self._reader()
             if fields is None and not self._taken:
                 return
             line = self._taken[0][0] if self._taken else 0
@@ -120,7 +123,6 @@ class _Rows:
             yield _Row(number, None, f"line {line}: {problem or f'got {len(fields or [])} fields, need {self._width}'}")
             if len(self._taken) > 1 and self._width > 1:
                 self._given_back.extendleft(reversed(self._taken[1:]))
-            reader = self._reader()
 
     def _slip(self) -> str:
         """What is wrong with the quotes of a row of several lines: a quote that is never closed ends at another's."""
@@ -141,7 +143,7 @@ class _Rows:
                 return
             self._taken.append(line)
             self._size += len(line[1])
-            if self._size > MAX_LINE_BYTES:
+            if self._size > MAX_LINE_BYTES or len(self._taken) > MAX_ROW_LINES:
                 raise _TooLongRowError("a quote is never closed")
             yield line[1]
 

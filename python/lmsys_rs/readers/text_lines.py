@@ -45,7 +45,7 @@ def read_lines(source: Source, fields: Fields, *, start: int) -> Iterator[Conver
                     texts.append(text)
                     numbers.append(position)
                     size += len(text)
-            if line is None or len(texts) == BATCH_SIZE or size > BATCH_BYTES:
+            if line is None or len(texts) + len(problems) >= BATCH_SIZE or size > BATCH_BYTES:
                 if texts or problems:
                     yield ConversationBatch(
                         _frame(source, fields, texts, numbers), tuple(problems), position, stream.done

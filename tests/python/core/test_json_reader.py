@@ -284,7 +284,7 @@ def test_a_shape_reads_what_names_can_not() -> None:
     assert problems == []
     assert frame["turns"].to_list() == [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]]
     assert frame["model"].to_list() == ["m"]
-    with pytest.raises(InvalidInputError, match="shape must be one of alpaca, .*, otel: got 'xml'"):
+    with pytest.raises(InvalidInputError, match=r"shape must be one of alpaca, .*, otel: got 'xml'"):
         _core.JsonReader({"shape": "xml"})
 
 

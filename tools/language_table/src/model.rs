@@ -33,7 +33,8 @@ impl Model {
     }
 
     fn from_logs(mut logs: Vec<(Run, f64)>) -> Self {
-        logs.sort_by_key(|(run, _)| run.len());
+        // one order of additions, so that equal seeds draw equal words
+        logs.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
         // how often each run occurs, in units of all letters
         let mut counts: HashMap<Run, f64> = HashMap::with_capacity(logs.len());
         for (run, log) in &logs {
@@ -43,7 +44,7 @@ impl Model {
         let mut at_start: HashMap<Run, f64> =
             counts.iter().filter(|(run, _)| run.len() <= 4).map(|(run, count)| (run.clone(), *count)).collect();
         let mut ends = counts.clone();
-        for (run, count) in counts.iter().filter(|(run, _)| run.len() > 1) {
+        for (run, count) in logs.iter().map(|(run, _)| (run, counts[run])).filter(|(run, _)| run.len() > 1) {
             *at_start.entry(run[1..].to_vec()).or_default() -= count;
             *ends.entry(run[..run.len() - 1].to_vec()).or_default() -= count;
         }
@@ -51,7 +52,7 @@ impl Model {
         at_start.retain(|run, count| *count > 0.01 * counts.get(run).copied().unwrap_or(0.0));
         let mut start: HashMap<Run, Vec<(Option<char>, f64)>> = HashMap::new();
         let mut going_on: HashMap<Run, f64> = HashMap::new();
-        for (run, count) in &at_start {
+        for (run, count) in logs.iter().filter_map(|(run, _)| at_start.get_key_value(run)) {
             let (last, before) = run.split_last().expect("a run");
             start.entry(before.to_vec()).or_default().push((Some(*last), *count));
             *going_on.entry(before.to_vec()).or_default() += count;
@@ -72,7 +73,7 @@ impl Model {
                 inside.entry(run.clone()).or_default().push((None, end.max(1e-12)));
             }
         }
-        // a fixed order, so that equal seeds draw equal words
+        // and one order of the options
         for options in start.values_mut().chain(inside.values_mut()) {
             options.sort_by_key(|(letter, _)| *letter);
         }
