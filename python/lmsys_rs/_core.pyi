@@ -129,7 +129,8 @@ class JsonReader:
 
     Keys of `mapping`: conversation_id, turns, role, content, model, language, timestamp, text, turn_id (each a field
     name or a list of alternatives, dots descend), roles (source role -> user, assistant, system or tool) and shape (a
-    format that field names can't describe: alpaca, arena, chatgpt, claude, hh, langfuse, langsmith, oasst, openai, otel).
+    format that field names can't describe: alpaca, arena, chatgpt, claude, hh, langfuse, langsmith, oasst, openai or
+    otel).
     """
     def __new__(
         cls, mapping: dict[str, Any], *, layout: Literal["auto", "lines", "array", "values"] = "auto"

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from lmsys_rs import _core
 from lmsys_rs.errors import InvalidInputError, StoreError
 from lmsys_rs.layouts import N_NEIGHBORS, knn_graph, layout, selected_vectors, selection_hash, stage_progress
+from lmsys_rs.planning import announce, plan_clustering
 from lmsys_rs.records import (
     NOISE,
     ClusterRecord,
@@ -78,6 +79,7 @@ def cluster(
     random_state: int = 0,
     description: str | None = None,
     force: bool = False,
+    max_memory: int | None = None,
     on_event: OnEvent = ignore_events,
 ) -> RunRecord:
     """Cluster the texts of the queries that pass ``filters``, each text once, and store the run.
@@ -90,6 +92,7 @@ def cluster(
         space: ``vectors``, ``graph`` (the kNN graph itself), ``umap`` or ``pca`` (``reduce_to`` dimensions);
             ``auto`` is vectors for k-means and umap for the density algorithms.
         random_state: seed of the layout; the estimator has its own.
+        max_memory: refuse to begin where more bytes are expected to be needed.
 
     Raises:
         InvalidInputError: no texts, or fewer than the estimator needs.
@@ -120,6 +123,14 @@ def cluster(
     if known is not None and not force:
         on_event(Event("note", "cluster", message=f"{known.run_id} has the same texts and parameters: reused"))
         return known
+    plan = plan_clustering(
+        len(text_ids),
+        embedding.dim,
+        algorithm=algorithm,
+        n_clusters=_n_clusters(estimator) or 0,
+        needs_graph=space in ("graph", "umap"),
+    )
+    announce(session, plan, max_memory=max_memory, on_event=on_event)
     labels, probabilities = _fit(
         session, estimator, algorithm, embedding, text_ids, weights, space, reduce_to, random_state, on_event
     )
@@ -142,7 +153,7 @@ def cluster(
         created_at=writing.now(),
         seconds=time.perf_counter() - started,
     )
-    with session.store.writing() as connection:
+    with session.writer("cluster"), session.store.writing() as connection:
         record = replace(record, run_id=_unused(record.run_id, {run.run_id for run in reading.runs(connection)}))
         clusters = _unnamed_clusters(record.run_id, labels, weights)
         writing.add_run(connection, record, clusters, text_ids=text_ids, labels=labels, probabilities=probabilities)

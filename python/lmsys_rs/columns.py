@@ -35,6 +35,7 @@ TEXTS = pl.Schema(
         "quality_letters": pl.Float32(),
         "quality_repetition": pl.Float32(),
         "quality_variety": pl.Float32(),
+        "quality_wording": pl.Float32(),
         "personal": pl.UInt32(),
         "template": pl.Int64(),
     }

@@ -41,6 +41,7 @@ WHERE_COLUMNS: dict[str, str] = {
     "quality_letters": "a part of the quality",
     "quality_repetition": "a part of the quality",
     "quality_variety": "a part of the quality",
+    "quality_wording": "a part of the quality",
     "personal": "bits of the kinds of personal data found; 0 is none",
     "template": "number that texts made from one template share",
     "near_duplicate": "smallest text_id of the group of near-duplicates",

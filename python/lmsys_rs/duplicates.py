@@ -20,10 +20,10 @@ __all__ = ["MAX_DISTANCE", "MIN_SIMILARITY", "near_duplicate_groups", "near_dupl
 SIGNATURES = "signals/minhash-1.u32"  # the number is the version of the signature
 PAGE = 65_536  # texts whose signatures are computed at a time
 PAIRS = 50_000  # pairs that are compared at a time
-MIN_SIMILARITY = 0.7  # of the sets of shingles of two texts, see docs/decisions/0014
-# Estimate of that similarity from 32 values, whose standard error at 0.7 is 0.08: three of them below, so that hardly
-# any pair is lost, and nine in ten pairs need no look at their texts.
-MIN_ESTIMATE = 0.45
+MIN_SIMILARITY = 0.6  # of the sets of shingles of two texts, see docs/decisions/0014
+# Estimate of that similarity from 32 values, whose standard error at 0.6 is 0.09: two of them below, so that few pairs
+# are lost, and most others need no look at their texts.
+MIN_ESTIMATE = 0.42
 MAX_DISTANCE = 0.3  # between unit vectors: cosine 0.955
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.layouts import Progress
 from lmsys_rs.models import DEFAULT_MODEL, Encoder
+from lmsys_rs.planning import announce, plan_embedding
 from lmsys_rs.records import EmbeddingRecord, EmbedReport, Event, OnEvent, ignore_events
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
@@ -49,6 +50,7 @@ def embed(
     encoder: Embedder | str | Path = DEFAULT_MODEL,
     *,
     force: bool = False,
+    max_memory: int | None = None,
     on_event: OnEvent = ignore_events,
 ) -> EmbedReport:
     """Give every distinct text its vector, once: texts that have one are left alone, a cut-off call is continued.
@@ -56,6 +58,7 @@ def embed(
     Args:
         encoder: an `Encoder`, the name or path of a model, or any object with ``id``, ``dim`` and ``embed(texts)``.
         force: embed all texts anew.
+        max_memory: refuse to begin where more bytes are expected to be needed.
 
     Raises:
         ModelError: the model cannot be found or loaded.
@@ -80,6 +83,10 @@ def embed(
             writing.put_embedding(connection, record, file=file, restart=force)
             n_texts = reading.n_texts(connection)
             n_rows = next(e.n_rows for e in reading.embeddings(connection) if e.embedder_id == encoder.id)
+            n_chars = reading.n_chars(connection, n_rows)
+        if n_rows < n_texts:
+            plan = plan_embedding(n_texts - n_rows, n_chars, encoder.dim)
+            announce(session, plan, max_memory=max_memory, on_event=on_event)
         first, n_tokens = n_rows, 0
         on_event(Event("started", "embed", n_rows, n_texts, "texts"))
         while n_rows < n_texts:

@@ -81,7 +81,7 @@ def label(session: Session, run_id: str, *, on_event: OnEvent = ignore_events) -
                 medoid=medoid,
             )
         )
-    with session.store.writing() as connection:
+    with session.writer("label"), session.store.writing() as connection:
         writing.set_clusters(connection, run.run_id, named)
     on_event(Event("finished", "label", len(named), len(named), "clusters"))
     return replace(run, labeled=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmsys_rs import _core
+from lmsys_rs.errors import StoreError
 from lmsys_rs.records import ArrayFileRecord, EmbeddingRecord, Event, OnEvent, ignore_events
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
@@ -84,21 +87,23 @@ def knn_graph(
         graph = old.extend(vectors, positions.tolist(), progress=progress)
         k = graph.k
     graph_id = _name(embedding.embedder_id, hash_, k)
-    files = [
-        session.folder.write_array(f"graphs/{graph_id}.indices.npy", graph.indices),
-        session.folder.write_array(f"graphs/{graph_id}.distances.npy", graph.distances),
-        session.folder.write_array(f"graphs/{graph_id}.text_ids.npy", text_ids),
-    ]
-    with session.store.writing() as connection:
-        writing.add_array_files(connection, [_recorded(file, "graph") for file in files])
-        writing.add_graph(
-            connection,
-            graph_id,
-            embedder_id=embedding.embedder_id,
-            selection_hash=hash_,
-            k=k,
-            n_points=len(text_ids),
-        )
+    with _keeping(session, "graph", on_event) as keep:
+        if keep:
+            files = [
+                session.folder.write_array(f"graphs/{graph_id}.indices.npy", graph.indices),
+                session.folder.write_array(f"graphs/{graph_id}.distances.npy", graph.distances),
+                session.folder.write_array(f"graphs/{graph_id}.text_ids.npy", text_ids),
+            ]
+            with session.store.writing() as connection:
+                writing.add_array_files(connection, [_recorded(file, "graph") for file in files])
+                writing.add_graph(
+                    connection,
+                    graph_id,
+                    embedder_id=embedding.embedder_id,
+                    selection_hash=hash_,
+                    k=k,
+                    n_points=len(text_ids),
+                )
     on_event(Event("finished", "graph", len(text_ids), len(text_ids), "texts"))
     return graph
 
@@ -177,18 +182,20 @@ def layout(
     if points.shape[1] < n_components:
         points = np.pad(points, ((0, 0), (0, n_components - points.shape[1])))
     projection_id = _name(embedding.embedder_id, hash_, n_components, parameters)
-    written = session.folder.write_array(f"projections/{projection_id}.npy", points)
-    with session.store.writing() as connection:
-        writing.add_array_files(connection, [_recorded(written, "projection")])
-        writing.add_projection(
-            connection,
-            projection_id,
-            embedder_id=embedding.embedder_id,
-            selection_hash=hash_,
-            n_components=n_components,
-            parameters=parameters,
-            n_points=len(text_ids),
-        )
+    with _keeping(session, "layout", on_event) as keep:
+        if keep:
+            written = session.folder.write_array(f"projections/{projection_id}.npy", points)
+            with session.store.writing() as connection:
+                writing.add_array_files(connection, [_recorded(written, "projection")])
+                writing.add_projection(
+                    connection,
+                    projection_id,
+                    embedder_id=embedding.embedder_id,
+                    selection_hash=hash_,
+                    n_components=n_components,
+                    parameters=parameters,
+                    n_points=len(text_ids),
+                )
     on_event(Event("finished", "layout", 0, None, ""))
     return points
 
@@ -213,6 +220,22 @@ def stage_progress(on_event: OnEvent, stage: str, size: int | None = None) -> Pr
     if size is None:
         return Progress(on_event, stage)
     return Progress(on_event, stage, unit="texts", size=size, total=size)
+
+
+@contextmanager
+def _keeping(session: Session, what: str, on_event: OnEvent) -> Iterator[bool]:
+    """Whether a result may be kept: not on a read-only disk, nor while another program writes."""
+    try:
+        lock = session.writer(what)
+        lock.__enter__()
+    except StoreError as error:
+        on_event(Event("note", what, message=f"this {what} is not kept: {str(error).splitlines()[0]}"))
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.__exit__(None, None, None)
 
 
 def _recorded(written: WrittenFile, kind: str) -> ArrayFileRecord:

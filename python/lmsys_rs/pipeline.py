@@ -47,6 +47,7 @@ def run_all(
     unit: str | None = None,
     filters: Filters | None = None,
     redact: bool = False,
+    max_memory: int | None = None,
     limit: int | None = None,
     strict: bool = False,
     model: str | Path = DEFAULT_MODEL,
@@ -61,6 +62,7 @@ def run_all(
 
     Args:
         unit, redact: see `loading.load`.
+        max_memory: bytes that no step may exceed.
         filters: which queries of the data set are clustered.
         algorithm: ``kmeans`` or ``hdbscan``.
         n_clusters: of k-means; None takes `clustering.default_k` of the number of texts.
@@ -76,11 +78,12 @@ def run_all(
         mapping=mapping,
         unit=unit,
         redact=redact,
+        max_memory=max_memory,
         limit=limit,
         strict=strict,
         on_event=on_event,
     )
-    embedded = embed(session, model, on_event=on_event)
+    embedded = embed(session, model, max_memory=max_memory, on_event=on_event)
     filters = replace(filters or Filters(), dataset=loaded.dataset)
     n_texts = len(select(session, filters))
     if n_texts == 0:
@@ -101,6 +104,7 @@ def run_all(
         filters=filters,
         embedder_id=embedded.embedder_id,
         random_state=random_state,
+        max_memory=max_memory,
         on_event=on_event,
     )
     if not run.labeled:

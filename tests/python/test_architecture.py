@@ -56,8 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "importing": {
         *("records", "session", "store", "conditions", "duplicates", "layouts", "loading", "preparing"),
     },
-    "embedding": {"records", "session", "store", "models", "layouts"},
-    "clustering": {"records", "session", "store", "layouts", "selection", "_core"},
+    "embedding": {"records", "session", "store", "models", "layouts", "planning"},
+    "clustering": {"records", "session", "store", "layouts", "selection", "planning", "_core"},
     "assigning": {"records", "session", "store", "selection", "clustering", "_core"},
     "labeling": {"records", "session", "store", "layouts", "selection", "_core"},
     "search": {"records", "session", "store", "models", "selection", "_core"},

@@ -176,7 +176,7 @@ def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model
     names: dict[str, Any] = {}
     exec(compile(blocks[0], "README.md", "exec"), names)
     assert len(names["run"].clusters()) == 200
-    texts = names["ws"].texts()["text"].to_list()
+    texts = names["ws"].texts().collect()["text"].to_list()
     names |= {"texts": texts, "Q": names["ws"].vectors()[:3], "mask": np.arange(len(texts)) < 50}
     exec(compile(blocks[1], "README.md", "exec"), names)
     assert names["X"].shape == (len(texts), 384)

@@ -12,6 +12,7 @@ from lmsys_rs.cli import render
 from lmsys_rs.cli.options import (
     AsJson,
     Limit,
+    MaxMemory,
     RunId,
     Seed,
     WorkspaceOption,
@@ -22,6 +23,7 @@ from lmsys_rs.cli.options import (
 )
 from lmsys_rs.cli.views import cluster_rows, print_clusters
 from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.planning import parse_size
 from lmsys_rs.records import Filters
 from lmsys_rs.store import reading
 
@@ -64,6 +66,7 @@ def _kmeans(
     seed: Seed = 0,
     force: Force = False,
     no_label: NoLabel = False,
+    max_memory: MaxMemory = None,
     as_json: AsJson = False,
     use_chroma: UseChroma = None,
     embed_batch_size: EmbedBatch = None,
@@ -85,6 +88,7 @@ def _kmeans(
         description,
         force,
         no_label,
+        max_memory,
         as_json,
     )
 
@@ -105,6 +109,7 @@ def _hdbscan(
     seed: Seed = 0,
     force: Force = False,
     no_label: NoLabel = False,
+    max_memory: MaxMemory = None,
     as_json: AsJson = False,
     metric: Annotated[str, typer.Option("--metric", hidden=True)] = "euclidean",
     use_chroma: UseChroma = None,
@@ -133,6 +138,7 @@ def _hdbscan(
         description,
         force,
         no_label,
+        max_memory,
         as_json,
     )
 
@@ -153,6 +159,7 @@ def _mixture(
     seed: Seed = 0,
     force: Force = False,
     no_label: NoLabel = False,
+    max_memory: MaxMemory = None,
     as_json: AsJson = False,
 ) -> None:
     """Gaussian mixture, DBSCAN or OPTICS on reduced vectors."""
@@ -175,6 +182,7 @@ def _mixture(
         description,
         force,
         no_label,
+        max_memory,
         as_json,
     )
 
@@ -189,6 +197,7 @@ def _make(
     description: str | None,
     force: bool,
     no_label: bool,
+    max_memory: str | None,
     as_json: bool,
 ) -> None:
     if space not in ("auto", "vectors", "graph", "umap", "pca"):
@@ -203,6 +212,7 @@ def _make(
             random_state=seed,
             description=description,
             force=force,
+            max_memory=parse_size(max_memory),
             on_event=reporter,
         )
         if not no_label and not run.labeled:

@@ -17,6 +17,7 @@ from lmsys_rs.cli.options import (
     ColumnTimestamp,
     FormatName,
     Limit,
+    MaxMemory,
     ModelDefault,
     Redact,
     Strict,
@@ -33,6 +34,7 @@ from lmsys_rs.hub_loading import load_from_hub
 from lmsys_rs.importing import import_queries_db
 from lmsys_rs.loading import dataset_name, load
 from lmsys_rs.models import DEFAULT_MODEL
+from lmsys_rs.planning import parse_size
 from lmsys_rs.readers import ColumnMapping
 from lmsys_rs.records import Filters, LoadReport
 from lmsys_rs.store import reading
@@ -121,6 +123,7 @@ def _load(
     conversation_id_column: ColumnId = None,
     model_default: ModelDefault = "unknown",
     strict: Strict = False,
+    max_memory: MaxMemory = None,
     force: Annotated[bool, typer.Option("--force-reload", help="Read the file again even if it is known.")] = False,
     as_json: AsJson = False,
     use_chroma: Annotated[bool | None, ignored("--use-chroma")] = None,
@@ -150,6 +153,7 @@ def _load(
     options: dict[str, Any] = {
         **{"dataset": dataset, "description": description, "format": format, "mapping": mapping, "unit": unit},
         **{"filters": filters, "redact": redact, "limit": limit, "strict": strict, "force": force},
+        "max_memory": parse_size(max_memory),
     }
     with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
         if hub is not None:
@@ -196,11 +200,12 @@ def _embed(
         str, typer.Option("--embedding-model", help="Known name, model folder or .onnx file.")
     ] = DEFAULT_MODEL,
     force: Annotated[bool, typer.Option("--force", help="Embed all texts anew.")] = False,
+    max_memory: MaxMemory = None,
     as_json: AsJson = False,
 ) -> None:
     """Give every distinct text its vector. Goes on where it was cut off; done texts are left alone."""
     with open_workspace(workspace) as session, render.Reporter() as reporter:
-        report = embed(session, embedding_model, force=force, on_event=reporter)
+        report = embed(session, embedding_model, force=force, max_memory=parse_size(max_memory), on_event=reporter)
     if as_json:
         render.print_json(report)
     else:

@@ -28,6 +28,7 @@ __all__ = [
     "ColumnTimestamp",
     "FormatName",
     "Limit",
+    "MaxMemory",
     "ModelDefault",
     "Redact",
     "RunId",
@@ -62,6 +63,10 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken
 Unit = Annotated[
     str | None,
     typer.Option("--unit", help="What a query is: first (user turn), turn (each one) or dialogue.", show_default=False),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option("--max-memory", help="Do not take more than this, such as 2GB.", show_default=False),
 ]
 Redact = Annotated[bool, typer.Option("--redact", help="Replace personal data and secrets before storing anything.")]
 FormatName = Annotated[

@@ -18,6 +18,7 @@ from lmsys_rs.cli.options import (
     ColumnTimestamp,
     FormatName,
     Limit,
+    MaxMemory,
     ModelDefault,
     Redact,
     Seed,
@@ -32,6 +33,7 @@ from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.loading import dataset_name
 from lmsys_rs.models import DEFAULT_MODEL
 from lmsys_rs.pipeline import run_all
+from lmsys_rs.planning import parse_size
 from lmsys_rs.records import Filters
 
 __all__ = ["register"]
@@ -78,6 +80,7 @@ def _run(
     model_default: ModelDefault = "unknown",
     unit: Unit = None,
     redact: Redact = False,
+    max_memory: MaxMemory = None,
     strict: Strict = False,
     seed: Seed = 0,
     show: Annotated[int, typer.Option("--show", min=0, help="Clusters to print; 0 prints all.")] = 20,
@@ -104,6 +107,7 @@ def _run(
             unit=unit,
             filters=filters,
             redact=redact,
+            max_memory=parse_size(max_memory),
             limit=limit,
             strict=strict,
             model=embedding_model,

@@ -123,6 +123,7 @@ class _Rows:
             yield _Row(number, None, f"line {line}: {problem or f'got {len(fields or [])} fields, need {self._width}'}")
             if len(self._taken) > 1 and self._width > 1:
                 self._given_back.extendleft(reversed(self._taken[1:]))
+                reader = self._reader()  # the old one may have seen the end
 
     def _slip(self) -> str:
         """What is wrong with the quotes of a row of several lines: a quote that is never closed ends at another's."""

@@ -22,7 +22,7 @@ __all__ = ["SIGNAL_COLUMNS", "AddedBatch", "PreparedBatch", "add_batch", "insert
 
 SIGNAL_COLUMNS = (
     *("n_chars", "n_words", "language", "language_confidence", "quality", "quality_length", "quality_letters"),
-    *("quality_repetition", "quality_variety", "personal", "template"),
+    *("quality_repetition", "quality_variety", "quality_wording", "personal", "template"),
 )
 TEXT_COLUMNS = ("text_id", "hash", "text", *SIGNAL_COLUMNS)
 INSERT_TEXT = f"INSERT INTO text ({', '.join(TEXT_COLUMNS)}) VALUES ({', '.join('?' * len(TEXT_COLUMNS))})"

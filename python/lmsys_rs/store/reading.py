@@ -45,6 +45,7 @@ __all__ = [
     "graph_ids",
     "graphs_of",
     "members",
+    "n_chars",
     "n_texts",
     "projections",
     "queries_by_id",
@@ -180,6 +181,7 @@ def text_columns(connection: Connection, *, after: int, until: int | None = None
         "quality_letters": pl.Float32(),
         "quality_repetition": pl.Float32(),
         "quality_variety": pl.Float32(),
+        "quality_wording": pl.Float32(),
         "personal": pl.UInt32(),
         "template": pl.Int64(),
     }
@@ -193,6 +195,12 @@ def n_texts(connection: Connection) -> int:
     """Number of distinct texts; their ids are 0 to n_texts - 1."""
     highest = connection.execute(select(func.max(schema.text.c.text_id))).scalar()
     return 0 if highest is None else int(highest) + 1
+
+
+def n_chars(connection: Connection, start: int) -> int:
+    """Characters of the texts from number ``start`` on, together."""
+    t = schema.text.c
+    return int(connection.execute(select(func.coalesce(func.sum(t.n_chars), 0)).where(t.text_id >= start)).scalar_one())
 
 
 def datasets(connection: Connection) -> list[DatasetRecord]:

@@ -131,6 +131,7 @@ text = Table(
     Column("quality_letters", Float),
     Column("quality_repetition", Float),
     Column("quality_variety", Float),
+    Column("quality_wording", Float),
     Column("personal", Integer),  # bits of the kinds of personal data found
     Column("template", Integer),  # hash of what is left when the variable parts are taken out
 )

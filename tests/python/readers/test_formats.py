@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.extras import extra_as_json
-from lmsys_rs.readers import ColumnMapping, open_conversations
+from lmsys_rs.readers import FORMATS, ColumnMapping, open_conversations
 
 Turns = list[tuple[str, str]]
 HI: Turns = [("user", "hi"), ("assistant", "hello")]
@@ -608,3 +608,19 @@ def test_the_most_frequent_format_decides(tmp_path: Path) -> None:
     strange = [{"text": "stray"}, {"mapping": {}, "current_node": ""}]
     path = written(tmp_path / "f.jsonl", *strange, *[{"instruction": "hi", "output": "hello"}] * 5)
     assert open_conversations(path).format == "alpaca"
+
+
+# ---- the page --------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_example_of_the_page_is_recognised(tmp_path: Path, name: str) -> None:
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {name}\n")[1].split("\n## ")[0]
+    example, command = [line.strip() for line in section.splitlines() if line.startswith("    ")]
+    assert command.startswith("lmsys load ")
+    path = tmp_path / ("f.txt" if name == "lines" else "f.jsonl")
+    path.write_text(example + "\n")
+    assert open_conversations(path).format == name
+    assert len(read(path)) == 1

@@ -291,6 +291,7 @@ SIGNALS = (
     ("quality_letters", "FLOAT"),
     ("quality_repetition", "FLOAT"),
     ("quality_variety", "FLOAT"),
+    ("quality_wording", "FLOAT"),
     ("personal", "INTEGER"),
     ("template", "INTEGER"),
 )
