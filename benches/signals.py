@@ -98,17 +98,20 @@ def near_duplicates(data: Path) -> dict[str, Any]:
     weights = np.array([len(rows) * (len(rows) - 1.0) for rows in by_label])
     chosen = random.choice(len(by_label), 50_000, p=weights / weights.sum())
     hard = np.array([random.choice(by_label[label], 2, replace=False) for label in chosen])
+
+    def estimated(left: pl.Series, right: pl.Series) -> Any:
+        return (_core.minhash_signatures(left) == _core.minhash_signatures(right)).mean(axis=1)
+
     similarity = {
-        "positives": _core.shingle_similarity(known["text_a"], known["text_b"]),
-        "random": _core.shingle_similarity(texts.gather(one[differ]), texts.gather(other[differ])),
-        "hard": _core.shingle_similarity(texts.gather(hard[:, 0]), texts.gather(hard[:, 1])),
+        "positives": estimated(known["text_a"], known["text_b"]),
+        "random": estimated(texts.gather(one[differ]), texts.gather(other[differ])),
+        "hard": estimated(texts.gather(hard[:, 0]), texts.gather(hard[:, 1])),
     }
     both = pl.concat([known["text_a"], known["text_b"].alias("text_a")])
-    pairs = _core.near_duplicate_pairs(_core.minhash_signatures(both))
-    alike = _core.shingle_similarity(both.gather(pairs[:, 0]), both.gather(pairs[:, 1]))
+    signatures = _core.minhash_signatures(both)
     rows = []
     for threshold in THRESHOLDS:
-        groups = _core.group_pairs(len(both), pairs[alike >= threshold])
+        groups = _core.group_pairs(len(both), _core.near_duplicate_pairs(signatures, min_similarity=threshold))
         found = {name: float((values >= threshold).mean()) for name, values in similarity.items()}
         grouped = float((groups[: len(known)] == groups[len(known) :]).mean())
         rows.append({"threshold": threshold, **found, "grouped": grouped})

@@ -104,11 +104,13 @@ def text_signals(texts: _TextsLike, *, progress: _Progress | None = None) -> _Ar
 def redact_texts(texts: _TextsLike) -> _ArrowArray:
     """Personal data and secrets replaced by [EMAIL], [PHONE], [KEY] and so on. Arrow strings; nulls stay null."""
 
-def minhash_signatures(texts: _TextsLike, *, progress: _Progress | None = None) -> _Rows:
-    """(n, 32) MinHash signatures; equal for texts that differ only in case, white space and punctuation."""
+def minhash_signatures(texts: _TextsLike, *, progress: _Progress | None = None) -> npt.NDArray[np.uint16]:
+    """(n, 128) MinHash signatures; equal for texts that differ only in case, white space and punctuation."""
 
-def near_duplicate_pairs(signatures: npt.ArrayLike, *, progress: _Progress | None = None) -> _Rows:
-    """(m, 2) candidates i < j, sorted, of (n, 32) signatures; m grows linearly with n."""
+def near_duplicate_pairs(
+    signatures: npt.ArrayLike, *, min_similarity: float = 0.6, progress: _Progress | None = None
+) -> _Rows:
+    """(m, 2) pairs i < j, sorted, whose (n, 128) signatures agree in that share of values; m grows linearly with n."""
 
 def near_duplicate_pairs_from_graph(graph: KnnGraph, max_distance: float) -> _Rows:
     """(m, 2) rows i < j, sorted, that are neighbors at most `max_distance` apart."""
@@ -117,6 +119,14 @@ def shingle_similarity(
     texts_a: _TextsLike, texts_b: _TextsLike, *, progress: _Progress | None = None
 ) -> npt.NDArray[np.float32]:
     """(n,) Jaccard similarity of the shingles of each pair; 1 for equal forms."""
+
+@final
+class SeenHashes:
+    """Which hashes were seen before: a quick first answer, from 8 bytes of each."""
+    def __new__(cls) -> SeenHashes: ...
+    def insert(self, hashes: bytes) -> npt.NDArray[np.bool_]:
+        """Of n hashes of 16 bytes, one after the other: (n,) False where one is new for certain."""
+    def __len__(self) -> int: ...
 
 def group_pairs(n: int, pairs: npt.ArrayLike) -> _Rows:
     """(n,) smallest text of the group that (m, 2) `pairs` put each text in."""

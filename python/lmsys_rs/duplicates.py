@@ -15,15 +15,11 @@ from lmsys_rs.records import ArrayFileRecord, Event, OnEvent, Selection, ignore_
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
 
-__all__ = ["MAX_DISTANCE", "MIN_SIMILARITY", "near_duplicate_groups", "near_duplicates_by_meaning", "refresh"]
+__all__ = ["MAX_DISTANCE", "MIN_SIMILARITY", "append", "near_duplicate_groups", "near_duplicates_by_meaning", "refresh"]
 
-SIGNATURES = "signals/minhash-1.u32"  # the number is the version of the signature
+SIGNATURES = "signals/minhash-1.u16"  # the number is the version of the signature
 PAGE = 65_536  # texts whose signatures are computed at a time
-PAIRS = 50_000  # pairs that are compared at a time
 MIN_SIMILARITY = 0.6  # of the sets of shingles of two texts, see docs/decisions/0014
-# Estimate of that similarity from 32 values, whose standard error at 0.6 is 0.09: two of them below, so that few pairs
-# are lost, and most others need no look at their texts.
-MIN_ESTIMATE = 0.42
 MAX_DISTANCE = 0.3  # between unit vectors: cosine 0.955
 
 
@@ -52,14 +48,7 @@ def refresh(session: Session, *, on_event: OnEvent = ignore_events) -> int:
         stop = min(start + PAGE, n_texts)
         with session.store.reading() as connection:
             texts = reading.text_range(connection, start, stop)
-        signatures = np.asarray(_core.minhash_signatures(texts))
-        with session.folder.appended_vectors(
-            SIGNATURES, start=start, stop=stop, dim=signatures.shape[1], dtype="<u4"
-        ) as rows:
-            rows[:] = signatures
-        with session.store.writing() as connection:
-            writing.set_value(connection, "n_signatures", str(stop))
-            writing.set_value(connection, "signature_width", str(signatures.shape[1]))
+        append(session, start, np.asarray(_core.minhash_signatures(texts)))
         on_event(Event("advanced", "near-duplicates", stop, n_texts, "texts"))
     groups = _groups(session, n_grouped, n_texts)
     written = session.folder.write_array(f"signals/near-duplicates-{n_texts}.npy", groups)
@@ -74,6 +63,23 @@ def refresh(session: Session, *, on_event: OnEvent = ignore_events) -> int:
         session.folder.remove(file)
     on_event(Event("finished", "near-duplicates", n_texts, n_texts, "texts"))
     return n_texts - n_grouped
+
+
+def append(session: Session, start: int, signatures: npt.NDArray[np.uint16]) -> None:
+    """Keep the signatures of the texts from number ``start`` on. For the one writer.
+
+    Those that do not follow on what is kept already are left to `refresh`.
+    """
+    with session.store.reading() as connection:
+        n_signed = int(reading.value(connection, "n_signatures") or 0)
+    if start != n_signed or not len(signatures):
+        return
+    stop, width = start + len(signatures), signatures.shape[1]
+    with session.folder.appended_rows(SIGNATURES, start=start, stop=stop, width=width, dtype="<u2") as rows:
+        rows[:] = signatures
+    with session.store.writing() as connection:
+        writing.set_value(connection, "n_signatures", str(stop))
+        writing.set_value(connection, "signature_width", str(width))
 
 
 def near_duplicates_by_meaning(
@@ -91,27 +97,8 @@ def _groups(session: Session, n_grouped: int, n_texts: int) -> npt.NDArray[np.ui
     with session.store.reading() as connection:
         width = int(reading.value(connection, "signature_width") or 0)
     signatures = session.folder.signatures(SIGNATURES, n_rows=n_texts, width=width)
-    pairs = np.asarray(_core.near_duplicate_pairs(signatures))
+    pairs = np.asarray(_core.near_duplicate_pairs(signatures, min_similarity=MIN_SIMILARITY))
     pairs = pairs[pairs[:, 1] >= n_grouped]
-    pairs = pairs[_share_alike(signatures, pairs) >= MIN_ESTIMATE]
-    kept = [pairs[:0]]
-    for at in range(0, len(pairs), PAIRS):
-        part = pairs[at : at + PAIRS]
-        ids, where = np.unique(part, return_inverse=True)
-        with session.store.reading() as connection:
-            texts = reading.texts_of(connection, ids.astype(np.uint32))
-        left, right = where.reshape(part.shape).T
-        similarity = np.asarray(_core.shingle_similarity(texts.gather(left), texts.gather(right)))
-        kept.append(part[similarity >= MIN_SIMILARITY])
     old = near_duplicate_groups(session, n_texts)
     links = np.column_stack([old, np.arange(n_texts, dtype=np.uint32)])[old < np.arange(n_texts)]
-    return np.asarray(_core.group_pairs(n_texts, np.concatenate([links, *kept]).astype(np.uint32)), dtype=np.uint32)
-
-
-def _share_alike(signatures: npt.NDArray[np.uint32], pairs: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
-    """Share of the values of their signatures that the two texts of each pair have in common."""
-    shares = np.empty(len(pairs))
-    for at in range(0, len(pairs), PAIRS):
-        left, right = pairs[at : at + PAIRS].T
-        shares[at : at + PAIRS] = (signatures[left] == signatures[right]).mean(axis=1)
-    return shares
+    return np.asarray(_core.group_pairs(n_texts, np.concatenate([links, pairs]).astype(np.uint32)), dtype=np.uint32)

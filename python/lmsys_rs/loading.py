@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from lmsys_rs import columns, duplicates
@@ -27,7 +29,7 @@ from lmsys_rs.records import UNITS, Event, Filters, LoadReport, OnEvent, Problem
 from lmsys_rs.segments import write_segment
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
-from lmsys_rs.store.batches import AddedBatch, PreparedBatch, Written, add_batch, unknown_keys
+from lmsys_rs.store.batches import AddedBatch, PreparedBatch, Seen, Written, add_batch, unknown_keys
 
 __all__ = ["Tally", "dataset_name", "fingerprint_of", "load", "store_batches"]
 
@@ -185,8 +187,10 @@ class Tally:
     n_problems: int = 0
     problems: list[Problem] = field(default_factory=list)
     finished: bool = True
+    seen: dict[int, Seen | None] = field(default_factory=dict)
     new_queries: list[pl.DataFrame] = field(default_factory=list)
     new_texts: list[pl.DataFrame] = field(default_factory=list)
+    new_signatures: list[npt.NDArray[np.uint16]] = field(default_factory=list)
 
     def add(self, batch: PreparedBatch, added: AddedBatch) -> None:
         """Count a batch, and keep its new rows."""
@@ -201,12 +205,16 @@ class Tally:
         self.problems.extend(batch.problems[: MAX_PROBLEMS - len(self.problems)])
         self.new_queries.append(added.queries)
         self.new_texts.append(added.texts)
+        self.new_signatures.append(added.signatures)
 
     def flush(self, session: Session) -> None:
-        """Hand the new rows to `columns`; without this it would read them back from the database."""
-        queries, texts = self.new_queries, self.new_texts
-        self.new_queries, self.new_texts = [], []
+        """Hand the new rows to `columns` and `duplicates`; without this they would read them back."""
+        queries, texts, signatures = self.new_queries, self.new_texts, self.new_signatures
+        self.new_queries, self.new_texts, self.new_signatures = [], [], []
         columns.extend(session, queries, texts)
+        first = next((int(frame["text_id"][0]) for frame in texts if frame.height), None)
+        if first is not None:
+            duplicates.append(session, first, np.concatenate(signatures))
 
     @property
     def is_large(self) -> bool:
@@ -293,6 +301,9 @@ def store_batches(
     The next batch is made while one is stored. A file whose batches came to their end is marked as finished.
     """
     position = source.position
+    if source.dataset_id not in tally.seen:
+        with session.store.reading() as connection:
+            tally.seen[source.dataset_id] = Seen.of_empty(connection, source.dataset_id)
     with ThreadPoolExecutor(1, thread_name_prefix="lmsys-segment") as pool:
         for batch, is_cut in prefetched(batches):
             with session.store.writing() as connection:
@@ -302,6 +313,7 @@ def store_batches(
                     source.id,
                     batch,
                     write_segment=lambda frame: _in_background(pool, session, frame),
+                    seen=tally.seen.get(source.dataset_id),
                 )
             tally.add(batch, added)
             position = batch.position

@@ -66,6 +66,7 @@ def prepare(batch: ConversationBatch, recipe: Recipe, *, n_read: int) -> Prepare
         conversations=conversations,
         queries=queries.select("row", "position", "hash"),
         texts=texts,
+        signatures=np.asarray(_core.minhash_signatures(texts["text"])),
         problems=batch.problems,
         position=batch.position,
         done=batch.done,

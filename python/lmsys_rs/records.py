@@ -43,7 +43,7 @@ __all__ = [
     "to_json",
 ]
 
-BATCH_SIZE = 8192
+BATCH_SIZE = 16_384
 """Most conversations in one batch: what is in memory at a time, and what a crash can cost."""
 
 NOISE = -1

@@ -24,6 +24,18 @@ from lmsys_rs.store import reading
 __all__ = ["VIEWS", "clusters", "conversations", "datasets", "memberships", "queries", "runs", "texts", "turns", "view"]
 
 PAGE_ROWS = 100_000  # rows that are in memory at a time
+QUERY_VIEW: dict[str, pl.DataType] = {
+    "query_id": pl.Int64(),
+    "text_id": pl.UInt32(),
+    "conversation_id": pl.Int64(),
+    "dataset": pl.String(),
+    "model": pl.String(),
+    "language": pl.String(),
+    "timestamp": pl.Datetime("us", "UTC"),
+    "n_turns": pl.UInt32(),
+    "position": pl.Int64(),
+    "text": pl.String(),
+}
 
 
 def queries(session: Session, filters: Filters | None = None) -> pl.LazyFrame:
@@ -32,19 +44,25 @@ def queries(session: Session, filters: Filters | None = None) -> pl.LazyFrame:
     rows = frames.queries
     if filters is not None and (not filters.is_open or filters.limit is not None):
         rows = rows.join(passing(session, filters, ("query_id",)), on="query_id", how="semi", maintain_order="left")
-    names = pl.LazyFrame(
+    names = pl.DataFrame(
         {"dataset_id": list(frames.datasets), "dataset": list(frames.datasets.values())},
         schema={"dataset_id": pl.Int32, "dataset": pl.String},
     )
-    found = rows.with_columns(frames.texts["detected_language"].gather(rows["text_id"]))
-    lazy = (
-        found.lazy()
-        .join(names, on="dataset_id", how="left", maintain_order="left")
-        .with_columns(effective_language(), pl.col("position").cast(pl.Int64))
-        .join(texts(session).select("text_id", "text"), on="text_id", how="left", maintain_order="left")
-    )
-    order = ("query_id", "text_id", "conversation_id", "dataset", "model", "language", "timestamp", "n_turns")
-    return lazy.select(*order, "position", "text").with_columns(pl.col("model", "language").cast(pl.String))
+
+    def pages(wanted: int, asked: list[str]) -> Iterator[pl.DataFrame]:
+        for start in range(0, min(wanted, rows.height), PAGE_ROWS):
+            page = rows.slice(start, min(PAGE_ROWS, wanted - start)).join(
+                names, on="dataset_id", how="left", maintain_order="left"
+            )
+            page = page.with_columns(frames.texts["detected_language"].gather(page["text_id"]))
+            page = page.with_columns(effective_language(), pl.col("position").cast(pl.Int64))
+            page = page.with_columns(pl.col("model", "language").cast(pl.String))
+            if "text" in asked:
+                with session.store.reading() as connection:
+                    page = page.with_columns(reading.texts_of(connection, page["text_id"].to_numpy()).alias("text"))
+            yield page.select(asked)
+
+    return _paged(QUERY_VIEW, pages, rows.height)
 
 
 def texts(session: Session) -> pl.LazyFrame:
@@ -61,7 +79,7 @@ def texts(session: Session) -> pl.LazyFrame:
         .rename({"detected_language": "language"})
     )
 
-    def pages(wanted: int) -> Iterator[pl.DataFrame]:
+    def pages(wanted: int, asked: list[str]) -> Iterator[pl.DataFrame]:
         for start in range(0, min(wanted, n_texts), PAGE_ROWS):
             with session.store.reading() as connection:
                 yield reading.text_page(connection, after=start - 1, limit=min(PAGE_ROWS, wanted - start))
@@ -118,7 +136,7 @@ def memberships(session: Session, run_id: str = "latest") -> pl.LazyFrame:
     with session.store.reading() as connection:
         run = reading.get_run(connection, run_id)
 
-    def pages(wanted: int) -> Iterator[pl.DataFrame]:
+    def pages(wanted: int, asked: list[str]) -> Iterator[pl.DataFrame]:
         after = -1
         while wanted > 0:
             with session.store.reading() as connection:
@@ -197,16 +215,25 @@ def view(session: Session, name: str) -> pl.LazyFrame:
     return VIEWS[name](session)
 
 
-def _paged(schema: dict[str, pl.DataType], pages: Callable[[int], Iterator[pl.DataFrame]], n_rows: int) -> pl.LazyFrame:
-    """A lazy frame whose rows are read page by page; Polars says which columns and how many rows it needs."""
+def _paged(
+    schema: dict[str, pl.DataType], pages: Callable[[int, list[str]], Iterator[pl.DataFrame]], n_rows: int
+) -> pl.LazyFrame:
+    """A lazy frame whose rows are read page by page; Polars says which columns and how many rows it needs.
+
+    Args:
+        pages: gives pages of at least the asked columns, and at most that many rows together.
+    """
 
     def source(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_wanted: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
+        wanted = list(schema) if with_columns is None else with_columns
+        needed = wanted if predicate is None else list(dict.fromkeys([*wanted, *predicate.meta.root_names()]))
         # a limit counts rows that pass the predicate, so both can't be handed on at once
-        for page in pages(n_rows if n_wanted is None or predicate is not None else min(n_wanted, n_rows)):
+        n_pages = n_rows if n_wanted is None or predicate is not None else min(n_wanted, n_rows)
+        for page in pages(n_pages, needed):
             kept = page if predicate is None else page.filter(predicate)
-            yield kept.select(with_columns if with_columns is not None else list(schema))
+            yield kept.select(wanted)
 
     return register_io_source(source, schema=schema)
 

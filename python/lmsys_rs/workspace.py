@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,9 @@ class WorkspaceFolder:
         """
         return self._mapped(file, np.dtype("<f4"), n_rows, dim, hint="lmsys verify --repair makes it anew")
 
-    def signatures(self, file: str, *, n_rows: int, width: int) -> npt.NDArray[np.uint32]:
-        """The first ``n_rows`` MinHash signatures, (n_rows, width) uint32, mapped read-only."""
-        return self._mapped(file, np.dtype("<u4"), n_rows, width, hint="lmsys verify --repair makes it anew")
+    def signatures(self, file: str, *, n_rows: int, width: int) -> npt.NDArray[np.uint16]:
+        """The first ``n_rows`` MinHash signatures, (n_rows, width) uint16, mapped read-only."""
+        return self._mapped(file, np.dtype("<u2"), n_rows, width, hint="lmsys verify --repair makes it anew")
 
     def _mapped(self, file: str, dtype: np.dtype[Any], n_rows: int, width: int, *, hint: str) -> npt.NDArray[Any]:
         if n_rows == 0:
@@ -106,11 +106,15 @@ class WorkspaceFolder:
             raise StoreError(f"{path} is damaged: {got:,} bytes, need {need:,}", hint=hint)
         return np.memmap(path, dtype=dtype, mode="r", shape=(n_rows, width))
 
-    @contextmanager
     def appended_vectors(
-        self, file: str, *, start: int, stop: int, dim: int, dtype: str = "<f4"
-    ) -> Iterator[npt.NDArray[Any]]:
-        """Rows ``start..stop`` of a growing file, (stop - start, dim) of 4 bytes each, to be written in place.
+        self, file: str, *, start: int, stop: int, dim: int
+    ) -> AbstractContextManager[npt.NDArray[np.float32]]:
+        """Rows ``start..stop`` of a vector file, (stop - start, dim) float32, to be written in place."""
+        return self.appended_rows(file, start=start, stop=stop, width=dim, dtype="<f4")
+
+    @contextmanager
+    def appended_rows(self, file: str, *, start: int, stop: int, width: int, dtype: str) -> Iterator[npt.NDArray[Any]]:
+        """Rows ``start..stop`` of a growing file, (stop - start, width), to be written in place.
 
         On a clean exit they are on disk; the caller then records them as valid. Rows before ``start`` are not touched.
 
@@ -118,7 +122,7 @@ class WorkspaceFolder:
             OSError: the disk is full (noticed before anything is written).
         """
         path = self.path / file
-        row = dim * 4
+        row = width * np.dtype(dtype).itemsize
         with path.open("ab") as handle:
             end = stop * row
             # space is taken now: writing to a mapped hole on a full disk would kill the process
@@ -126,7 +130,7 @@ class WorkspaceFolder:
                 os.posix_fallocate(handle.fileno(), start * row, end - start * row)
             elif path.stat().st_size < end:
                 handle.truncate(end)
-        mapped = np.memmap(path, dtype=dtype, mode="r+", offset=start * row, shape=(stop - start, dim))
+        mapped = np.memmap(path, dtype=dtype, mode="r+", offset=start * row, shape=(stop - start, width))
         yield mapped
         mapped.flush()
         with path.open("r+b") as handle:  # Windows syncs only what is open for writing

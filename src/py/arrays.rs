@@ -261,6 +261,18 @@ pub fn ids<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<PyReadonlyAr
     array.cast::<PyArray2<u32>>()?.try_readonly().map_err(borrowed)
 }
 
+/// Signatures of `width` values, uint16.
+pub fn signatures<'py>(object: &Bound<'py, PyAny>, width: usize) -> PyResult<PyReadonlyArray2<'py, u16>> {
+    let array = object.py().import("numpy")?.call_method1("ascontiguousarray", (object,))?;
+    let untyped = array.cast::<PyUntypedArray>()?;
+    let kind: String = untyped.dtype().str()?.extract()?;
+    if untyped.ndim() != 2 || untyped.shape()[1] != width || kind != "uint16" {
+        let got = format!("{kind} of shape {:?}", untyped.shape());
+        return Err(Error::invalid(format!("signatures must have {width} values of uint16 per row: got {got}")).into());
+    }
+    array.cast::<PyArray2<u16>>()?.try_readonly().map_err(borrowed)
+}
+
 /// The array as contiguous `dtype`, without a copy where it is that already. Integers that do not fit are refused,
 /// not wrapped; reals beyond float32 become infinite, which `Vectors` refuses.
 fn to_dtype<'py>(array: &Bound<'py, PyAny>, dtype: &str) -> PyResult<Bound<'py, PyAny>> {

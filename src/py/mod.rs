@@ -44,8 +44,8 @@ mod _core {
     use super::read::PyJsonReader;
     #[pymodule_export]
     use super::signals::{
-        group_pairs, minhash_signatures, near_duplicate_pairs, near_duplicate_pairs_from_graph, redact_texts,
-        shingle_similarity, text_signals,
+        PySeenHashes, group_pairs, minhash_signatures, near_duplicate_pairs, near_duplicate_pairs_from_graph,
+        redact_texts, shingle_similarity, text_signals,
     };
     #[pymodule_export]
     use super::text::{cut_texts, normalize_texts, text_hashes, top_terms};

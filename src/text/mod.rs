@@ -7,6 +7,7 @@ pub mod near_duplicates;
 pub mod normal;
 pub mod personal;
 pub mod quality;
+pub mod seen;
 pub mod shingles;
 pub mod signals;
 pub mod template;

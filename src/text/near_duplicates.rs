@@ -1,5 +1,5 @@
-//! Which texts are near-duplicates: candidate pairs by banding of signatures, pairs of a neighbor graph, and the groups
-//! that pairs make. The number of pairs is linear in the number of texts; how alike a pair is, `shingles` says.
+//! Which texts are near-duplicates: pairs of alike signatures, found by banding, pairs of a neighbor graph, and the groups
+//! that pairs make. The number of pairs is linear in the number of texts; what a signature is, `shingles` says.
 
 use rayon::prelude::*;
 
@@ -7,18 +7,18 @@ use super::shingles::{N_VALUES, Signature};
 use crate::error::{Error, Result};
 use crate::task::Task;
 
-/// Values that must be equal in one band: two texts of similarity s share a band with 1 - (1 - s^ROWS)^BANDS.
+/// Values that must be equal in one band: two texts of similarity s share a band with 1 - (1 - s^ROWS)^BANDS, at 0.6
+/// 0.9992. More bands would only cost time.
 const ROWS: usize = 2;
-const BANDS: usize = N_VALUES / ROWS;
-/// Equal values of 32 that a candidate needs: estimates a similarity of 0.28, so that no pair of 0.6 is lost.
-pub const FEWEST_EQUAL: usize = 9;
+const BANDS: usize = 16;
 
-/// Candidate pairs (i, j), i < j, sorted. In each bucket every text is paired with the first one and with the one
-/// before it in the order of signatures: at most two pairs per text and band, and equal signatures always connected.
+/// Pairs (i, j), i < j, sorted, whose signatures agree in at least `fewest_equal` values. In each bucket every text is
+/// paired with the first one and with the one before it in the order of signatures: at most two pairs per text and
+/// band, and equal signatures always connected.
 ///
 /// # Errors
 /// `Cancelled`; `InvalidInput` for more than 2^32 - 1 signatures.
-pub fn candidate_pairs(signatures: &[Signature], task: &Task) -> Result<Vec<[u32; 2]>> {
+pub fn similar_pairs(signatures: &[Signature], fewest_equal: usize, task: &Task) -> Result<Vec<[u32; 2]>> {
     let n = u32::try_from(signatures.len()).map_err(|_| Error::invalid("there are too many signatures"))?;
     task.start(BANDS as u64);
     // ties of a bucket go by the whole signature: alike texts are then next to each other
@@ -28,10 +28,10 @@ pub fn candidate_pairs(signatures: &[Signature], task: &Task) -> Result<Vec<[u32
     for band in 0..BANDS {
         task.check()?;
         let key = |id: u32| {
-            let values = &signatures[id as usize][band * ROWS..(band + 1) * ROWS];
-            u64::from(values[0]) << 32 | u64::from(values[1])
+            let values = &signatures[id as usize][band * N_VALUES / BANDS..][..ROWS];
+            u32::from(values[0]) << 16 | u32::from(values[1])
         };
-        let mut order: Vec<(u64, u32)> = rank.par_iter().map(|id| (key(*id), *id)).collect();
+        let mut order: Vec<(u32, u32)> = rank.par_iter().map(|id| (key(*id), *id)).collect();
         // stable: within a bucket the order of signatures stays
         order.par_sort_by_key(|(key, _)| *key);
         let found: Vec<[u32; 2]> = order
@@ -42,7 +42,7 @@ pub fn candidate_pairs(signatures: &[Signature], task: &Task) -> Result<Vec<[u32
                 let star = bucket[2..].iter().map(|(_, id)| (bucket[0].1, *id));
                 chain
                     .chain(star)
-                    .filter(|(a, b)| n_equal(&signatures[*a as usize], &signatures[*b as usize]) >= FEWEST_EQUAL)
+                    .filter(|(a, b)| n_equal(&signatures[*a as usize], &signatures[*b as usize]) >= fewest_equal)
             })
             .map(|(a, b)| [a.min(b), a.max(b)])
             .collect();
@@ -114,7 +114,7 @@ mod tests {
 
     fn groups_of(texts: &[String]) -> Vec<u32> {
         let signatures: Vec<Signature> = texts.iter().map(|text| signature(text)).collect();
-        let pairs = candidate_pairs(&signatures, &Task::new()).expect("candidates");
+        let pairs = similar_pairs(&signatures, 77, &Task::new()).expect("pairs");
         groups(texts.len(), pairs.as_flattened()).expect("groups")
     }
 
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn one_large_bucket_makes_a_linear_number_of_pairs() {
         let signatures = vec![signature("the same text"); 1000];
-        let pairs = candidate_pairs(&signatures, &Task::new()).expect("candidates");
+        let pairs = similar_pairs(&signatures, 77, &Task::new()).expect("pairs");
         assert!(pairs.len() <= 2 * 1000, "{}", pairs.len());
         assert!(pairs.iter().all(|[a, b]| a < b) && pairs.is_sorted());
     }

@@ -6,9 +6,11 @@ use super::characters::{Class, class};
 /// Bytes of a shingle: 5 Latin letters, 2 to 3 Cyrillic or Greek ones, nearly 2 Han characters.
 pub const SHINGLE: usize = 5;
 /// Values of a signature, one per bin of one permutation.
-pub const N_VALUES: usize = 32;
+pub const N_VALUES: usize = 128;
+const BIN_BITS: u32 = N_VALUES.ilog2();
 
-pub type Signature = [u32; N_VALUES];
+/// The lowest 16 bits of each minimum (b-bit MinHash, Li and König 2010): two that differ agree by chance once in 65,536.
+pub type Signature = [u16; N_VALUES];
 
 /// The form in which texts are compared: lower case; anything but letters and digits is one space, none at the ends.
 /// Signs that change what is asked stay: those beside a digit ("2*3", "-5", "3.14"), and + and # after a letter ("C++").
@@ -78,14 +80,14 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 33)
 }
 
-/// MinHash of the shingles of `text`: one permutation, 32 bins (Li, Owen, Zhang 2012), empty bins filled from others by
+/// MinHash of the shingles of `text`: one permutation, 128 bins (Li, Owen, Zhang 2012), empty bins filled from others by
 /// a fixed random choice (optimal densification, Shrivastava 2017). The share of equal values estimates the Jaccard
 /// similarity; texts of equal form have equal signatures.
 pub fn signature(text: &str) -> Signature {
     const EMPTY: u64 = u64::MAX;
     let mut bins = [EMPTY; N_VALUES];
     for_each_shingle(&form(text), |hash| {
-        let bin = &mut bins[(hash >> 59) as usize];
+        let bin = &mut bins[(hash >> (64 - BIN_BITS)) as usize];
         *bin = (*bin).min(hash & 0xffff_ffff);
     });
     let mut signature = [0; N_VALUES];
@@ -95,9 +97,9 @@ pub fn signature(text: &str) -> Signature {
         // at least one bin is full
         while bins[from] == EMPTY {
             attempt += 1;
-            from = (mix((bin as u64) << 32 | attempt) >> 59) as usize;
+            from = (mix((bin as u64) << 32 | attempt) >> (64 - BIN_BITS)) as usize;
         }
-        *value = bins[from] as u32;
+        *value = bins[from] as u16;
     }
     signature
 }

@@ -94,7 +94,7 @@ def of_kind(session: Session, kind: str) -> Path:
         "graph": "graphs/*.indices.npy",
         "projection": "projections/*.npy",
         "near_duplicates": "signals/*.npy",
-        "signatures": "signals/*.u32",
+        "signatures": "signals/*.u16",
     }
     return next(iter(sorted(session.folder.path.glob(patterns[kind]))))
 

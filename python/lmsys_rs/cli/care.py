@@ -11,7 +11,7 @@ import typer
 from lmsys_rs import deleting, sql, verifying, views
 from lmsys_rs.cli import render
 from lmsys_rs.cli.options import AsJson, WorkspaceOption, open_workspace, workspace_path
-from lmsys_rs.errors import InvalidInputError, LmsysError
+from lmsys_rs.errors import InvalidInputError, LmsysError, StoreError
 from lmsys_rs.exporting import write_frame
 from lmsys_rs.records import to_json
 from lmsys_rs.session import Session, open_session
@@ -45,13 +45,14 @@ def _verify(
         render.print_json({"sound": report.is_sound, **to_json(report)})
     else:
         render.print_note(f"{report.n_files:,} files, {report.n_bytes / 2**20:,.1f} MiB, {report.seconds:.1f} s")
-        render.print_table(
-            ("kind", "what", "problem", "remedy", "mended"),
-            [(f.kind, f.what, f.problem, f.remedy or "none", f.repaired) for f in report.findings],
-        )
-        if not report.findings:
+        if report.findings:
+            render.print_table(
+                ("kind", "what", "problem", "remedy", "mended"),
+                [(f.kind, f.what, f.problem, f.remedy or "none", f.repaired) for f in report.findings],
+            )
+        else:
             render.print_note("everything is as it was written")
-        elif not report.is_sound and not repair:
+        if not report.is_sound and not repair:
             render.print_note("hint: lmsys verify --repair")
     if not report.is_sound:
         raise typer.Exit(1)
@@ -118,7 +119,11 @@ def _sql(
         for row in shown.iter_rows(named=True):
             render.print_json(row)
     else:
-        render.print_table(shown.columns, [tuple(render.short(v, 100) for v in row) for row in shown.iter_rows()])
+        render.print_table(
+            shown.columns,
+            [tuple(render.short(v, 100) for v in row) for row in shown.iter_rows()],
+            numbers=[name for name, kind in shown.schema.items() if kind.is_numeric()],
+        )
     if answer.height > limit:
         render.print_note(f"more than {limit:,} rows: --limit or --output FILE shows the others")
 
@@ -144,11 +149,12 @@ def _check(workspace: WorkspaceOption = None, as_json: AsJson = False) -> None:
     """Say which schema the database has, and whether its tables are what this program expects."""
     with open_session(workspace_path(workspace), create=False, migrate=False) as session:
         version, newest = session.store.version, session.store.newest_version
-        found = session.store.differences() if version == newest else []
+        found = session.store.differences() if version == newest else None
     if as_json:
         render.print_json({"version": version, "newest": newest, "differences": found})
     else:
-        render.print_fields({"schema": version, "newest": newest, "differences": "; ".join(found) or "none"})
+        said = "not compared: lmsys db upgrade comes first" if found is None else "; ".join(found) or "none"
+        render.print_fields({"schema": version, "newest": newest, "differences": said})
     if version != newest or found:
         raise typer.Exit(1)
 
@@ -163,6 +169,8 @@ def _backup(
 ) -> None:
     """Copy the database while it is in use. Array files never change: copy them too for a whole backup."""
     with open_session(workspace_path(workspace), create=False, migrate=False) as session:
+        if output is None and session.read_only:
+            raise StoreError(f"{session.folder.path} cannot be written", hint="name another place with --output")
         written = session.store.backup(output)
     if as_json:
         render.print_json({"path": written})

@@ -56,8 +56,8 @@ def register(root: typer.Typer) -> None:
 def _kmeans(
     filters: Filters,
     workspace: WorkspaceOption = None,
-    n_clusters: Annotated[int, typer.Option("--n-clusters", min=1)] = 200,
-    max_iter: Annotated[int, typer.Option("--max-iter", min=1)] = 300,
+    n_clusters: Annotated[int, typer.Option("--n-clusters", min=1, help="Clusters.")] = 200,
+    max_iter: Annotated[int, typer.Option("--max-iter", min=1, help="Rounds, at most.")] = 300,
     n_init: Annotated[int, typer.Option("--n-init", min=1, help="Starts; the best is kept.")] = 1,
     description: Description = None,
     limit: Limit = None,
@@ -98,7 +98,7 @@ def _kmeans(
 def _hdbscan(
     filters: Filters,
     workspace: WorkspaceOption = None,
-    min_cluster_size: Annotated[int, typer.Option("--min-cluster-size", min=2)] = 25,
+    min_cluster_size: Annotated[int, typer.Option("--min-cluster-size", min=2, help="Texts.")] = 25,
     min_samples: Annotated[int | None, typer.Option("--min-samples", min=1, help="Default: min-cluster-size.")] = None,
     epsilon: Annotated[float, typer.Option("--epsilon", min=0.0, help="Do not split clusters nearer than this.")] = 0.0,
     method: Annotated[str, typer.Option("--selection-method", help="eom or leaf.")] = "eom",
@@ -313,7 +313,7 @@ def _inspect(
     run: RunId,
     cluster_id: Annotated[int, typer.Argument(metavar="CLUSTER", help="Cluster id; -1 is what is unclustered.")],
     workspace: WorkspaceOption = None,
-    show_queries: Annotated[int, typer.Option("--show-queries", min=0)] = 10,
+    show_queries: Annotated[int, typer.Option("--show-queries", min=0, help="How many.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Show one cluster: its name, terms, typical texts and queries."""

@@ -24,6 +24,7 @@ from lmsys_rs.cli.options import (
     Unit,
     WorkspaceOption,
     ignored,
+    making_workspace,
     open_workspace,
     told_ignored,
     with_filters,
@@ -112,7 +113,9 @@ def _load(
     dataset: Annotated[
         str | None, typer.Option("--dataset-label", "--dataset", help="Name of the data set. Default: the file's.")
     ] = None,
-    description: Annotated[str | None, typer.Option("--dataset-description", show_default=False)] = None,
+    description: Annotated[
+        str | None, typer.Option("--dataset-description", help="A note kept with it.", show_default=False)
+    ] = None,
     format: FormatName = "auto",
     unit: Unit = None,
     redact: Redact = False,
@@ -145,7 +148,7 @@ def _load(
     if (file is None) == (hub is None):
         raise InvalidInputError("load needs either a file or --hf NAME", hint="lmsys load chats.parquet")
     source = str(file or hub)
-    only = sorted(Path.cwd().glob("*.lmsys"))
+    only = sorted(path for path in Path.cwd().glob("*.lmsys") if path.is_dir())
     folder = only[0] if len(only) == 1 else Path(f"{dataset_name(source)}.lmsys")
     mapping = column_mapping(
         text_column, model_column, language_column, timestamp_column, conversation_id_column, model_default
@@ -155,7 +158,7 @@ def _load(
         **{"filters": filters, "redact": redact, "limit": limit, "strict": strict, "force": force},
         "max_memory": parse_size(max_memory),
     }
-    with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
+    with making_workspace(workspace, otherwise=folder) as session, render.Reporter() as reporter:
         if hub is not None:
             report = load_from_hub(session, hub, pattern=hub_files, on_event=reporter, **options)
         else:
@@ -174,7 +177,7 @@ def _import(
 ) -> None:
     """Take over queries, runs, names, hierarchies and edits of an lmsys-query-analysis database."""
     folder = Path(f"{file.stem}.lmsys")
-    with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
+    with making_workspace(workspace, otherwise=folder) as session, render.Reporter() as reporter:
         report = import_queries_db(session, file, on_event=reporter)
     if as_json:
         render.print_json(report)

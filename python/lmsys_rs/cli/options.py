@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -13,9 +15,11 @@ import typer
 from lmsys_rs.cli import render
 from lmsys_rs.conditions import make_filters
 from lmsys_rs.config import settings
-from lmsys_rs.errors import StoreError
+from lmsys_rs.errors import LmsysError, StoreError
+from lmsys_rs.readers import FORMATS
 from lmsys_rs.session import Session, open_session
 from lmsys_rs.signals import fill
+from lmsys_rs.store import reading
 
 __all__ = [
     "AsJson",
@@ -37,6 +41,7 @@ __all__ = [
     "Unit",
     "WorkspaceOption",
     "ignored",
+    "making_workspace",
     "open_workspace",
     "told_ignored",
     "with_filters",
@@ -71,15 +76,24 @@ MaxMemory = Annotated[
 Redact = Annotated[bool, typer.Option("--redact", help="Replace personal data and secrets before storing anything.")]
 FormatName = Annotated[
     str,
-    typer.Option("--format", "--text-format", help="auto, lmsys, sharegpt, or text (one text per row)."),
+    typer.Option("--format", "--text-format", help=f"auto detects it; otherwise {', '.join(FORMATS)}."),
 ]
 ColumnText = Annotated[
     str | None, typer.Option("--text-column", help="Field with the turns or the text.", show_default=False)
 ]
-ColumnModel = Annotated[str | None, typer.Option("--model-column", show_default=False)]
-ColumnLanguage = Annotated[str | None, typer.Option("--language-column", show_default=False)]
-ColumnTimestamp = Annotated[str | None, typer.Option("--timestamp-column", show_default=False)]
-ColumnId = Annotated[str | None, typer.Option("--conversation-id-column", show_default=False)]
+ColumnModel = Annotated[
+    str | None, typer.Option("--model-column", help="Field with the model that answered.", show_default=False)
+]
+ColumnLanguage = Annotated[
+    str | None, typer.Option("--language-column", help="Field with the language.", show_default=False)
+]
+ColumnTimestamp = Annotated[
+    str | None, typer.Option("--timestamp-column", help="Field with the time.", show_default=False)
+]
+ColumnId = Annotated[
+    str | None,
+    typer.Option("--conversation-id-column", help="Field with the id of the conversation.", show_default=False),
+]
 ModelDefault = Annotated[str, typer.Option("--model-default", help="Model of conversations that name none.")]
 
 
@@ -107,6 +121,34 @@ def open_workspace(path: Path | None, *, otherwise: Path | None = None, create: 
     return session
 
 
+@contextmanager
+def making_workspace(path: Path | None, *, otherwise: Path) -> Iterator[Session]:
+    """`open_workspace` for commands that make one: where they fail before anything is in it, the folder goes again.
+
+    Left behind it would be "the only workspace here" of the next command.
+    """
+    chosen = workspace_path(path, otherwise)
+    is_new = not chosen.exists()
+    try:
+        with open_workspace(chosen, create=True) as session:
+            yield session
+    except (LmsysError, OSError):
+        if is_new and _is_empty(chosen):
+            shutil.rmtree(chosen)
+        raise
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a workspace holds nothing, and nobody is about to put something into it."""
+    try:
+        with open_session(folder, create=False) as session, session.writer("load"):
+            with session.store.reading() as connection:
+                counts = reading.counts(connection)
+            return counts["n_conversations"] == counts["n_runs"] == 0
+    except (LmsysError, OSError):
+        return False
+
+
 def workspace_path(path: Path | None, otherwise: Path | None = None) -> Path:
     """The folder a command means, see `open_workspace`."""
     chosen = path or settings().workspace
@@ -129,30 +171,57 @@ def workspace_path(path: Path | None, otherwise: Path | None = None) -> Path:
     )
 
 
+PANEL = "Filters"
 FILTERS: dict[str, Any] = {
-    "dataset": Annotated[str | None, typer.Option("--dataset", help="Only this data set.", show_default=False)],
-    "model": Annotated[str | None, typer.Option("--model", help="Only answers of this model.", show_default=False)],
+    "dataset": Annotated[
+        str | None, typer.Option("--dataset", help="Only this data set.", show_default=False, rich_help_panel=PANEL)
+    ],
+    "model": Annotated[
+        str | None,
+        typer.Option("--model", help="Only answers of this model.", show_default=False, rich_help_panel=PANEL),
+    ],
     "language": Annotated[
         str | None,
-        typer.Option("--language", help="Only this language (of the source, else detected).", show_default=False),
+        typer.Option(
+            "--language",
+            help="Only this language (of the source, else detected).",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
     ],
     "min_length": Annotated[
-        int | None, typer.Option("--min-length", min=0, help="Characters, at least.", show_default=False)
+        int | None,
+        typer.Option("--min-length", min=0, help="Characters, at least.", show_default=False, rich_help_panel=PANEL),
     ],
     "max_length": Annotated[
-        int | None, typer.Option("--max-length", min=1, help="Characters, at most.", show_default=False)
+        int | None,
+        typer.Option("--max-length", min=1, help="Characters, at most.", show_default=False, rich_help_panel=PANEL),
     ],
     "min_quality": Annotated[
-        float | None, typer.Option("--min-quality", min=0.0, max=1.0, help="0 to 1.", show_default=False)
+        float | None,
+        typer.Option("--min-quality", min=0.0, max=1.0, help="0 to 1.", show_default=False, rich_help_panel=PANEL),
     ],
-    "since": Annotated[str | None, typer.Option("--since", help="From this time on: 2023-04-27.", show_default=False)],
-    "until": Annotated[str | None, typer.Option("--until", help="Before this time.", show_default=False)],
+    "since": Annotated[
+        str | None,
+        typer.Option("--since", help="From this time on: 2023-04-27.", show_default=False, rich_help_panel=PANEL),
+    ],
+    "until": Annotated[
+        str | None, typer.Option("--until", help="Before this time.", show_default=False, rich_help_panel=PANEL)
+    ],
     "where": Annotated[
         str | None,
-        typer.Option("--where", help="SQL condition: \"n_turns > 2 AND text LIKE '%refund%'\".", show_default=False),
+        typer.Option(
+            "--where",
+            help="SQL condition: \"n_turns > 2 AND text LIKE '%refund%'\".",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
     ],
     "drop_near_duplicates": Annotated[
-        bool, typer.Option("--drop-near-duplicates", help="One text of each group of near-duplicates.")
+        bool,
+        typer.Option(
+            "--drop-near-duplicates", help="One text of each group of near-duplicates.", rich_help_panel=PANEL
+        ),
     ],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +46,7 @@ def _list(
     cluster_id: Annotated[
         int | None, typer.Option("--cluster-id", help="Only this cluster.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Queries on a page.")] = 50,
     after: Annotated[int, typer.Option("--after", help="Go on after this query id.")] = 0,
     as_table: AsTable = False,
     as_xml: AsXml = False,
@@ -80,6 +81,8 @@ def _list(
         )
     if len(rows) == limit:
         render.print_note(f"more: --after {rows[-1]['query_id']}")
+    elif not rows:
+        render.print_note("no query passes")
 
 
 @with_filters()
@@ -96,7 +99,7 @@ def _facets(
     with open_workspace(workspace) as session:
         counted = facets(session, filters, tuple(by) if by else FACETS)
     for name, counts in counted.items():
-        rows = [(None if value is None else str(value), n) for value, n in counts.rows()]
+        rows = [(_facet_value(value), n) for value, n in counts.rows()]
         if as_json:
             render.print_json({"facet": name, "counts": [{"key": value, "count": n} for value, n in rows]})
             continue
@@ -120,8 +123,8 @@ def _search(
     within_clusters: Annotated[
         str | None, typer.Option("--within-clusters", help="Only clusters near this text.", show_default=False)
     ] = None,
-    top_clusters: Annotated[int, typer.Option("--top-clusters", min=1)] = 10,
-    n_results: Annotated[int, typer.Option("--n-results", "-n", min=1)] = 10,
+    top_clusters: Annotated[int, typer.Option("--top-clusters", min=1, help="How many of them.")] = 10,
+    n_results: Annotated[int, typer.Option("--n-results", "-n", min=1, help="Hits.")] = 10,
     n_candidates: Annotated[int, typer.Option("--n-candidates", min=1, help="Facets count over this many.")] = 250,
     by: Annotated[
         str | None, typer.Option("--by", help="Group by cluster, language or model.", show_default=False)
@@ -186,6 +189,10 @@ def _export(
         render.print_text(f"{path}: {n_rows:,} queries")
 
 
+def _facet_value(value: Any) -> str | None:
+    return value.strftime("%Y-%m") if isinstance(value, date) else value
+
+
 def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
@@ -245,6 +252,7 @@ def _print_hits(result: SearchResult, *, by: str | None, facets: bool) -> None:
             render.print_table(
                 (name, "count"),
                 [(_facet_name(entry), entry["count"]) for entry in counts[:10]],
+                numbers=("count",),
             )
 
 

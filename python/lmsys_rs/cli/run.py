@@ -25,7 +25,7 @@ from lmsys_rs.cli.options import (
     Strict,
     Unit,
     WorkspaceOption,
-    open_workspace,
+    making_workspace,
     with_filters,
 )
 from lmsys_rs.cli.views import cluster_rows, print_clusters
@@ -95,7 +95,7 @@ def _run(
         file = str(write_sample(SAMPLE_FILE))
         render.print_note(f"{file}: synthetic conversations, made from templates; nobody wrote them")
     folder = Path(f"{dataset_name(file)}.lmsys")
-    with open_workspace(workspace, otherwise=folder, create=True) as session, render.Reporter() as reporter:
+    with making_workspace(workspace, otherwise=folder) as session, render.Reporter() as reporter:
         report = run_all(
             session,
             file,

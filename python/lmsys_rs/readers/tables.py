@@ -22,7 +22,7 @@ __all__ = ["parquet_ids", "read_parquet"]
 # Rows asked of Polars at a time. `LazyFrame.collect_batches` would be simpler, but its read-ahead grows with the row
 # groups: 2.4 GB for 1M LMSYS-shaped conversations in one of them, where windows need 1.3 GB; in groups of 5,000 rows
 # both take 2 to 3 s and 0.3 GB (benches/fuzz_readers.py --speed).
-WINDOW_ROWS = 4 * BATCH_SIZE
+WINDOW_ROWS = 2 * BATCH_SIZE
 WINDOW_BYTES = 32 << 20  # on disk; fewer rows where they are long
 # Polars skips whole row groups before a window, but decodes all of its own for every window. So where windows are slow,
 # larger ones are tried, and kept while each row comes clearly quicker: 18 s instead of 63 s for that one group.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,20 @@ import numpy.typing as npt
 import polars as pl
 from sqlalchemy import Connection, func, select, update
 
+from lmsys_rs import _core
 from lmsys_rs.records import Problem
 from lmsys_rs.store import schema
 
-__all__ = ["SIGNAL_COLUMNS", "AddedBatch", "PreparedBatch", "add_batch", "insert_rows", "set_signals", "unknown_keys"]
+__all__ = [
+    "SIGNAL_COLUMNS",
+    "AddedBatch",
+    "PreparedBatch",
+    "Seen",
+    "add_batch",
+    "insert_rows",
+    "set_signals",
+    "unknown_keys",
+]
 
 SIGNAL_COLUMNS = (
     *("n_chars", "n_words", "language", "language_confidence", "quality", "quality_length", "quality_letters"),
@@ -39,6 +50,7 @@ class PreparedBatch:
         conversations: frame in `CONVERSATION_SCHEMA` with column ``key`` (16 bytes), in source order.
         queries: row (of ``conversations``), position, hash; ordered by row and position.
         texts: each distinct text of the queries once: hash, text and the signals.
+        signatures: (len(texts), width) MinHash signatures of these texts.
         n_filtered: conversations of the source that were left out because they do not pass the filters.
         n_redacted: conversations in which something was replaced.
     """
@@ -46,6 +58,7 @@ class PreparedBatch:
     conversations: pl.DataFrame
     queries: pl.DataFrame
     texts: pl.DataFrame
+    signatures: npt.NDArray[np.uint16]
     problems: tuple[Problem, ...]
     position: int
     done: int
@@ -61,6 +74,7 @@ class AddedBatch:
     Attributes:
         queries: query_id, conversation_id, position, text_id, dataset_id, model, language, timestamp, n_turns.
         texts: text_id and the signals.
+        signatures: of these texts.
     """
 
     n_new: int
@@ -69,12 +83,36 @@ class AddedBatch:
     n_without_query: int
     queries: pl.DataFrame
     texts: pl.DataFrame
+    signatures: npt.NDArray[np.uint16]
 
 
-def unknown_keys(connection: Connection, keys: pl.Series, dataset_id: int) -> npt.NDArray[np.bool_]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Hashes of conversations (of one data set) and of texts that this writer knows to be in the tables.
+
+    What they have not seen is new, and need not be looked up. Made while nothing is in the tables: later there may be
+    rows that they do not know.
+    """
+
+    keys: _core.SeenHashes
+    texts: _core.SeenHashes
+
+    @classmethod
+    def of_empty(cls, connection: Connection, dataset_id: int) -> Seen | None:
+        """For a data set without conversations in a workspace without texts; None where there are some."""
+        highest = connection.execute(select(func.max(schema.text.c.text_id))).scalar()
+        of_set = connection.exec_driver_sql("SELECT 1 FROM conversation WHERE dataset_id = ? LIMIT 1", (dataset_id,))
+        if highest is not None or of_set.first() is not None:
+            return None
+        return cls(_core.SeenHashes(), _core.SeenHashes())
+
+
+def unknown_keys(
+    connection: Connection, keys: pl.Series, dataset_id: int, seen: Seen | None = None
+) -> npt.NDArray[np.bool_]:
     """Which keys are neither earlier in the series nor in the data set. Works on a reading connection too."""
     unknown: npt.NDArray[np.bool_] = keys.is_first_distinct().to_numpy().copy()
-    _fill_keys(connection, keys)
+    _fill_keys(connection, keys, None if seen is None else seen.keys)
     known = connection.exec_driver_sql(
         "SELECT k.i FROM batch_key k CROSS JOIN conversation c WHERE c.dataset_id = ? AND c.key = k.key", (dataset_id,)
     )
@@ -89,14 +127,16 @@ def add_batch(
     batch: PreparedBatch,
     *,
     write_segment: Callable[[pl.DataFrame], Callable[[], Written]],
+    seen: Seen | None = None,
 ) -> AddedBatch:
     """Store the conversations of a batch that are not there yet, with queries and texts, and the position.
 
     Args:
         write_segment: begins to write the new conversations (`CONVERSATION_SCHEMA` with column ``id``) to a file and
             returns a function that waits until it is on disk.
+        seen: what is known to be in the tables, to save looking up what is not.
     """
-    unknown = unknown_keys(connection, batch.conversations["key"], dataset_id)
+    unknown = unknown_keys(connection, batch.conversations["key"], dataset_id, seen)
     fresh = batch.conversations.filter(pl.Series(unknown))
     first_id = _next(connection, schema.conversation.c.id, "last_conversation_id")
     ids = np.full(len(unknown), -1, dtype=np.int64)
@@ -120,9 +160,8 @@ def add_batch(
     queries = batch.queries.with_columns(pl.Series("conversation_id", ids[batch.queries["row"].to_numpy()])).filter(
         pl.col("conversation_id") >= 0
     )
-    text_ids, new_texts = _add_texts(
-        connection, batch.texts.join(queries, on="hash", how="semi", maintain_order="left")
-    )
+    asked = batch.texts.with_row_index("row").join(queries, on="hash", how="semi", maintain_order="left")
+    text_ids, new_texts = _add_texts(connection, asked, seen)
     first_query = _next(connection, schema.query.c.id, "last_query_id")
     queries = queries.join(text_ids, on="hash", how="left", maintain_order="left").with_columns(
         pl.int_range(first_query, first_query + pl.len(), dtype=pl.Int64).alias("query_id")
@@ -154,6 +193,7 @@ def add_batch(
             metadata, on="conversation_id", how="left", maintain_order="left"
         ),
         texts=new_texts.select("text_id", *SIGNAL_COLUMNS),
+        signatures=batch.signatures[new_texts["row"].to_numpy()],
     )
 
 
@@ -198,11 +238,11 @@ def _count(
     )
 
 
-def _add_texts(connection: Connection, texts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _add_texts(connection: Connection, texts: pl.DataFrame, seen: Seen | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(hash, text_id) of every text, and the rows that were new, with their text_id."""
     text_ids = np.full(texts.height, -1, dtype=np.int64)
     if texts.height:
-        _fill_keys(connection, texts["hash"])
+        _fill_keys(connection, texts["hash"], None if seen is None else seen.texts)
         known = connection.exec_driver_sql(
             "SELECT k.i, t.text_id FROM batch_key k CROSS JOIN text t WHERE t.hash = k.key"
         ).all()
@@ -218,10 +258,13 @@ def _add_texts(connection: Connection, texts: pl.DataFrame) -> tuple[pl.DataFram
     return texts.select("hash", "text_id"), new
 
 
-def _fill_keys(connection: Connection, keys: pl.Series) -> None:
+def _fill_keys(connection: Connection, keys: pl.Series, seen: _core.SeenHashes | None = None) -> None:
+    """Put the keys that may be in the tables, with their place in the series, where a statement can join them."""
     connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS batch_key (i INTEGER PRIMARY KEY, key BLOB NOT NULL)")
     connection.exec_driver_sql("DELETE FROM batch_key")
-    insert_rows(connection, "INSERT INTO batch_key (i, key) VALUES (?, ?)", enumerate(keys))
+    numbered = enumerate(keys)
+    rows = list(numbered) if seen is None else list(compress(numbered, seen.insert(b"".join(keys))))
+    insert_rows(connection, "INSERT INTO batch_key (i, key) VALUES (?, ?)", rows)
 
 
 def _next(connection: Connection, column: Any, kept: str | None) -> int:
