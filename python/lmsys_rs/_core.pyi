@@ -19,6 +19,7 @@ __all__ = [
     "KMeans",
     "KnnGraph",
     "OrtEmbedder",
+    "SeenHashes",
     "__version__",
     "adjusted_rand_score",
     "available_isas",

@@ -116,7 +116,9 @@ def announce(session: Session, plan: Plan, *, max_memory: int | None = None, on_
     if max_memory is not None and plan.memory_bytes > max_memory:
         raise InvalidInputError(
             f"{plan} is more than the allowed {_size(max_memory)}",
-            hint="allow more, or choose fewer texts with --limit",
+            hint="allow more, or choose fewer with --limit"
+            if max_memory > BASE_BYTES
+            else f"the program alone takes {_size(BASE_BYTES)}",
         )
     free = shutil.disk_usage(session.folder.path).free
     if plan.disk_bytes > free:

@@ -7,6 +7,7 @@ query can see are the views of `views.VIEWS`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,9 +19,22 @@ from lmsys_rs.views import VIEWS, view
 
 __all__ = ["query"]
 
+SETTINGS = {
+    "enable_external_access": "false",  # no files, no network
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",  # no variables of the program
+    "lock_configuration": "true",
+}
+FOREIGN = {"interval", "union", "bit", "bignum", "time with time zone", "geometry", "variant"}
+"""Types of DuckDB that Polars has no equal of: they leave as text."""
+NESTED = {"list", "array", "struct", "tuple", "map"}
+
 
 def query(session: Session, sql: str, parameters: Sequence[Any] = (), *, limit: int | None = None) -> pl.DataFrame:
     """The answer to one SELECT (DuckDB's SQL) over the views of the workspace.
+
+    Columns of the same name are told apart by a number; intervals and other types that Polars lacks become text.
 
     Args:
         parameters: values for the ``?`` of the query.
@@ -31,13 +45,7 @@ def query(session: Session, sql: str, parameters: Sequence[Any] = (), *, limit: 
         LmsysError: DuckDB is not installed.
     """
     duckdb = _duckdb()
-    settings = {
-        "enable_external_access": "false",  # no files, no network
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "lock_configuration": "true",
-    }
-    connection = duckdb.connect(":memory:", config=settings)
+    connection = duckdb.connect(":memory:", config=SETTINGS)
     try:
         statements = duckdb.extract_statements(sql)
         if len(statements) != 1:
@@ -46,20 +54,55 @@ def query(session: Session, sql: str, parameters: Sequence[Any] = (), *, limit: 
             raise InvalidInputError(
                 f"need a SELECT: this is {statements[0].type.name.split('.')[-1]}", hint="a workspace is read-only here"
             )
-        for name in sorted(connection.get_table_names(sql)):
-            if name not in VIEWS:
-                near = difflib.get_close_matches(name, VIEWS, n=2)
-                raise InvalidInputError(
-                    f"there is no view {name!r}: the views are {', '.join(VIEWS)}",
-                    hint=f"did you mean {' or '.join(near)}?" if near else None,
-                )
+        for name in _mentioned(sql):
             connection.register(name, view(session, name))
         relation = connection.sql(sql, params=list(parameters) or None)
-        return pl.DataFrame(_Stream(relation if limit is None else relation.limit(limit)))
+        return pl.DataFrame(_Stream(_readable(relation if limit is None else relation.limit(limit))))
     except duckdb.Error as error:
-        raise InvalidInputError(f"SQL: {str(error).strip()}", hint="lmsys sql --views lists names and types") from error
+        raise _explained(error) from error
     finally:
         connection.close()
+
+
+def _mentioned(sql: str) -> list[str]:
+    """The views whose names occur anywhere in a query; one too many costs nothing, as all are lazy."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    return list(VIEWS) if "show" in words else [name for name in VIEWS if name in words]
+
+
+def _readable(relation: Any) -> Any:
+    """The relation with distinct column names, and with types that Polars can read."""
+    names: list[str] = []
+    chosen = []
+    for position, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True), 1):
+        number, taken = 1, {*names, *relation.columns[position:]}
+        distinct = name
+        while distinct in names or (distinct != name and distinct in taken):
+            distinct, number = f"{name}_{number}", number + 1
+        names.append(distinct)
+        quoted = distinct.replace('"', '""')
+        chosen.append(f'{f"CAST(#{position} AS VARCHAR)" if _is_foreign(kind) else f"#{position}"} AS "{quoted}"')
+    return relation.project(", ".join(chosen))
+
+
+def _is_foreign(kind: Any) -> bool:
+    if kind.id in NESTED:
+        return any(_is_foreign(child) for _, child in kind.children if hasattr(child, "id"))
+    return kind.id in FOREIGN
+
+
+def _explained(error: Exception) -> InvalidInputError:
+    """What DuckDB says, in one line."""
+    unknown = re.search(r'Table with name "?(.+?)"? does not exist', str(error))
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown[1].lower(), VIEWS, n=2)
+        return InvalidInputError(
+            f"there is no view {unknown[1]!r}: the views are {', '.join(VIEWS)}",
+            hint=f"did you mean {' or '.join(near)}?" if near else None,
+        )
+    lines = str(error).partition("\n\nLINE ")[0].split("\n")
+    said = " ".join(" ".join(line.split()) for line in lines)
+    return InvalidInputError(f"SQL: {said}", hint="lmsys sql --views lists names and types")
 
 
 class _Stream:
@@ -75,6 +118,7 @@ class _Stream:
 def _duckdb() -> Any:
     try:
         import duckdb
+        import pyarrow  # noqa: F401  # DuckDB reads lazy frames through it
     except ImportError as error:
         raise LmsysError("SQL needs DuckDB, which is not installed", hint='pip install "lmsys-rs[sql]"') from error
     return duckdb

@@ -114,14 +114,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, number
     cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
     widths = [max(cell_len(line[i]) for line in cells) for i in range(len(columns))]
     console = _console(sys.stdout)
-    widths[-1] = max(MIN_LAST_WIDTH, min(widths[-1], console.width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)))
+    room = console.width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
+    widths[-1] = min(widths[-1], max(MIN_LAST_WIDTH, room))
     for number, line in enumerate(cells):
         padded = []
         for name, text, width in zip(columns, line, widths, strict=True):
             if cell_len(text) > width:
                 text = set_cell_size(text, width - 1).rstrip() + "…"
-            room = " " * (width - cell_len(text))
-            padded.append(room + text if name in right else text + room)
+            space = " " * (width - cell_len(text))
+            padded.append(space + text if name in right else text + space)
         shown = GAP.join(padded).rstrip()
         if number == 0 and console.is_terminal and not console.no_color:
             shown = f"\x1b[1m{shown}\x1b[0m"
@@ -235,10 +236,14 @@ def _amount(done: int, total: int | None, unit: str) -> str:
     if not done or not unit:
         return ""
     if unit == "B":
-        done_text, total_text = f"{done / 2**20:,.1f} MiB", f"{(total or 0) / 2**20:,.1f} MiB"
+        done_text, total_text = _bytes(done), _bytes(total or 0)
     else:
         done_text, total_text = f"{done:,} {unit}", f"{total or 0:,}"
     return f"{done_text}, " if total is None else f"{done_text} of {total_text}"
+
+
+def _bytes(n: int) -> str:
+    return f"{n / 2**20:,.1f} MiB" if n >= 2**20 else f"{-(-n // 1024):,} KiB"
 
 
 def _cell(value: Any) -> str:
