@@ -21,7 +21,7 @@ import polars as pl
 
 from lmsys_rs import columns, duplicates
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.planning import announce, plan_loading
+from lmsys_rs.planning import announce, plan_loading, window_rows
 from lmsys_rs.prefetch import prefetched
 from lmsys_rs.preparing import Recipe, id_keys, prepare
 from lmsys_rs.readers import ColumnMapping, ConversationReader, expand_path, open_conversations
@@ -105,11 +105,14 @@ def load(
     probes = [open_conversations(p, format=format, mapping=plan.mapping, strict=strict) for p in paths]
     tally = Tally()
     rows = [reader.total if reader.unit == "rows" else reader.total // BYTES_PER_CONVERSATION for reader in probes]
-    plan_ = plan_loading(sum(rows), sum(p.stat().st_size for p in paths), max_memory)
+    n_rows, n_bytes = sum(rows), sum(p.stat().st_size for p in paths)
+    cost = plan_loading(n_rows, n_bytes, max_memory)
+    if max_memory is not None:
+        plan = replace(plan, window_rows=window_rows(n_rows, n_bytes, max_memory))
     with session.writer("load"):
         session.folder.remove_left_aside()
         if any(not _is_loaded(session, reader, plan) for reader in probes):
-            announce(session, plan_, max_memory=max_memory, on_event=on_event)
+            announce(session, cost, max_memory=max_memory, on_event=on_event)
         left = limit
         for reader in probes:
             position = _load_file(session, reader, replace(plan, limit=left), tally, on_event)
@@ -170,6 +173,7 @@ class _Plan:
     limit: int | None
     strict: bool
     force: bool
+    window_rows: int | None = None
 
 
 @dataclass
@@ -262,7 +266,12 @@ def _load_file(session: Session, probe: ConversationReader, plan: _Plan, tally: 
         )
     tally.n_files_read += 1
     reader = open_conversations(
-        path, format=plan.format, mapping=plan.mapping, start=source.position, strict=plan.strict
+        path,
+        format=plan.format,
+        mapping=plan.mapping,
+        start=source.position,
+        strict=plan.strict,
+        window_rows=plan.window_rows,
     )
     recipe = Recipe(
         unit=found.unit if found else plan.unit or "first",

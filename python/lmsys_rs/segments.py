@@ -6,7 +6,7 @@ One file per batch of `load`; table ``segment`` says which count. The columns ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +16,7 @@ from lmsys_rs.extras import extra_as_json
 from lmsys_rs.records import CONVERSATION_SCHEMA, SegmentRecord
 from lmsys_rs.workspace import WorkspaceFolder, WrittenFile
 
-__all__ = ["SEGMENT_SCHEMA", "read_conversations", "scan_conversations", "scan_turns", "write_segment"]
+__all__ = ["SEGMENT_SCHEMA", "read_conversation", "scan_conversations", "scan_turns", "write_segment"]
 
 SEGMENT_SCHEMA = pl.Schema({"id": pl.Int64(), **CONVERSATION_SCHEMA})
 
@@ -58,21 +58,15 @@ def scan_turns(folder: WorkspaceFolder, segments: Sequence[SegmentRecord]) -> pl
     )
 
 
-def read_conversations(
-    folder: WorkspaceFolder, segments: Sequence[SegmentRecord], ids: Sequence[int]
-) -> Iterator[pl.DataFrame]:
-    """The conversations with these ids, one frame in `SEGMENT_SCHEMA` per segment.
+def read_conversation(folder: WorkspaceFolder, segment: SegmentRecord, conversation_id: int) -> pl.DataFrame:
+    """One conversation of a segment, in `SEGMENT_SCHEMA`.
 
     Raises:
-        StoreError: a file is missing or damaged.
+        StoreError: the file is missing or damaged.
     """
-    wanted = pl.Series(sorted(set(ids)), dtype=pl.Int64)
-    for segment in segments:
-        if not wanted.is_between(segment.first_id, segment.last_id).any():
-            continue
-        try:
-            yield (scan_conversations(folder, [segment]).filter(pl.col("id").is_in(wanted.implode())).collect())
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise StoreError(
-                f"{folder.path / segment.file} is missing or damaged: {error}", hint="lmsys verify --repair"
-            ) from error
+    try:
+        return scan_conversations(folder, [segment]).filter(pl.col("id") == conversation_id).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{folder.path / segment.file} is missing or damaged: {error}", hint="lmsys verify --repair"
+        ) from error

@@ -118,7 +118,7 @@ class _Stream:
 def _duckdb() -> Any:
     try:
         import duckdb
-        import pyarrow  # noqa: F401  # DuckDB reads lazy frames through it
+        import pyarrow  # type: ignore[import-untyped]  # noqa: F401  # DuckDB reads lazy frames through it
     except ImportError as error:
         raise LmsysError("SQL needs DuckDB, which is not installed", hint='pip install "lmsys-rs[sql]"') from error
     return duckdb

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
@@ -16,7 +17,7 @@ from lmsys_rs.conditions import effective_language
 from lmsys_rs.duplicates import near_duplicate_groups, near_duplicates_by_meaning
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.records import Filters, OnEvent, RunRecord, ignore_events
-from lmsys_rs.segments import scan_conversations, scan_turns
+from lmsys_rs.segments import read_conversation, scan_conversations, scan_turns
 from lmsys_rs.selection import passing, select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
@@ -36,6 +37,15 @@ QUERY_VIEW: dict[str, pl.DataType] = {
     "position": pl.Int64(),
     "text": pl.String(),
 }
+SIGNALS = {name: kind for name, kind in columns.TEXTS.items() if name not in ("text_id", "detected_language")}
+TEXT_VIEW: dict[str, pl.DataType] = {
+    "text_id": pl.UInt32(),
+    "text": pl.String(),
+    "n_queries": pl.Int64(),
+    "language": pl.String(),
+    **SIGNALS,
+    "near_duplicate": pl.UInt32(),
+}
 
 
 def queries(session: Session, filters: Filters | None = None) -> pl.LazyFrame:
@@ -49,47 +59,34 @@ def queries(session: Session, filters: Filters | None = None) -> pl.LazyFrame:
         schema={"dataset_id": pl.Int32, "dataset": pl.String},
     )
 
-    def pages(wanted: int, asked: list[str]) -> Iterator[pl.DataFrame]:
-        for start in range(0, min(wanted, rows.height), PAGE_ROWS):
-            page = rows.slice(start, min(PAGE_ROWS, wanted - start)).join(
-                names, on="dataset_id", how="left", maintain_order="left"
-            )
+    def pages(wanted: int) -> Iterator[pl.DataFrame]:
+        for start in range(0, wanted, PAGE_ROWS):
+            page = rows.slice(start, min(PAGE_ROWS, wanted - start))
+            page = page.join(names, on="dataset_id", how="left", maintain_order="left")
             page = page.with_columns(frames.texts["detected_language"].gather(page["text_id"]))
             page = page.with_columns(effective_language(), pl.col("position").cast(pl.Int64))
-            page = page.with_columns(pl.col("model", "language").cast(pl.String))
-            if "text" in asked:
-                with session.store.reading() as connection:
-                    page = page.with_columns(reading.texts_of(connection, page["text_id"].to_numpy()).alias("text"))
-            yield page.select(asked)
+            yield page.with_columns(pl.col("model", "language").cast(pl.String))
 
-    return _paged(QUERY_VIEW, pages, rows.height)
+    return _paged(QUERY_VIEW, pages, rows.height, texts_of=session)
 
 
 def texts(session: Session) -> pl.LazyFrame:
-    """Every distinct text by id: text_id, text, n_queries, near_duplicate and the signals."""
+    """Every distinct text by id: text_id, text, n_queries, near_duplicate and the signals; ``text`` only if asked."""
     frames = columns.frames(session)
     n_texts = frames.texts.height
-    counts = frames.queries.group_by("text_id").len("n_queries").lazy()
-    signals = (
-        frames.texts.lazy()
-        .with_columns(
-            pl.Series("near_duplicate", near_duplicate_groups(session, n_texts)),
-            pl.col("detected_language").cast(pl.String),
-        )
-        .rename({"detected_language": "language"})
-    )
+    groups = near_duplicate_groups(session, n_texts)
 
-    def pages(wanted: int, asked: list[str]) -> Iterator[pl.DataFrame]:
-        for start in range(0, min(wanted, n_texts), PAGE_ROWS):
-            with session.store.reading() as connection:
-                yield reading.text_page(connection, after=start - 1, limit=min(PAGE_ROWS, wanted - start))
+    def pages(wanted: int) -> Iterator[pl.DataFrame]:
+        counts = np.bincount(frames.queries["text_id"].to_numpy(), minlength=n_texts)
+        for start in range(0, wanted, PAGE_ROWS):
+            stop = min(start + PAGE_ROWS, wanted)
+            yield frames.texts[start:stop].with_columns(
+                pl.Series("n_queries", counts[start:stop], dtype=pl.Int64),
+                pl.col("detected_language").cast(pl.String).alias("language"),
+                pl.Series("near_duplicate", groups[start:stop]),
+            )
 
-    content = _paged({"text_id": pl.UInt32(), "text": pl.String()}, pages, n_texts)
-    return (
-        content.join(counts, on="text_id", how="left", maintain_order="left")
-        .with_columns(pl.col("n_queries").fill_null(0).cast(pl.Int64))
-        .join(signals, on="text_id", how="left", maintain_order="left")
-    )
+    return _paged(TEXT_VIEW, pages, n_texts, texts_of=session)
 
 
 def near_duplicates(
@@ -125,6 +122,21 @@ def conversations(session: Session, dataset: str | None = None) -> pl.LazyFrame:
         return scan_conversations(session.folder, reading.segments(connection, _dataset_id(connection, dataset)))
 
 
+def conversation_of(session: Session, query_id: int) -> pl.DataFrame:
+    """The whole conversation of a query, one row: `segments.SEGMENT_SCHEMA`, ``extra`` as JSON.
+
+    Raises:
+        InvalidInputError: there is no such query.
+        StoreError: the file it lies in is missing or damaged.
+    """
+    with session.store.reading() as connection:
+        conversation_id = reading.conversation_id_of(connection, query_id)
+        if conversation_id is None:
+            raise InvalidInputError(f"there is no query {query_id}", hint="lmsys list shows queries and their numbers")
+        segment = reading.segment_of(connection, conversation_id)
+    return read_conversation(session.folder, segment, conversation_id)
+
+
 def turns(session: Session, dataset: str | None = None) -> pl.LazyFrame:
     """Every turn: conversation_id, position (from 0), role, content."""
     with session.store.reading() as connection:
@@ -136,7 +148,7 @@ def memberships(session: Session, run_id: str = "latest") -> pl.LazyFrame:
     with session.store.reading() as connection:
         run = reading.get_run(connection, run_id)
 
-    def pages(wanted: int, asked: list[str]) -> Iterator[pl.DataFrame]:
+    def pages(wanted: int) -> Iterator[pl.DataFrame]:
         after = -1
         while wanted > 0:
             with session.store.reading() as connection:
@@ -216,26 +228,47 @@ def view(session: Session, name: str) -> pl.LazyFrame:
 
 
 def _paged(
-    schema: dict[str, pl.DataType], pages: Callable[[int, list[str]], Iterator[pl.DataFrame]], n_rows: int
+    schema: dict[str, pl.DataType],
+    pages: Callable[[int], Iterator[pl.DataFrame]],
+    n_rows: int,
+    *,
+    texts_of: Session | None = None,
 ) -> pl.LazyFrame:
     """A lazy frame whose rows are read page by page; Polars says which columns and how many rows it needs.
 
     Args:
-        pages: gives pages of at least the asked columns, and at most that many rows together.
+        pages: gives pages of the columns, that many rows together.
+        texts_of: where column ``text`` comes from, by ``text_id``: only if it is asked for, and as late as possible.
     """
 
     def source(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_wanted: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         wanted = list(schema) if with_columns is None else with_columns
-        needed = wanted if predicate is None else list(dict.fromkeys([*wanted, *predicate.meta.root_names()]))
-        # a limit counts rows that pass the predicate, so both can't be handed on at once
-        n_pages = n_rows if n_wanted is None or predicate is not None else min(n_wanted, n_rows)
-        for page in pages(n_pages, needed):
-            kept = page if predicate is None else page.filter(predicate)
-            yield kept.select(wanted)
+        is_text_tested = predicate is not None and "text" in predicate.meta.root_names()
+        # a limit that comes with a predicate stands before it: head(3).filter(...)
+        for page in pages(n_rows if n_wanted is None else min(n_wanted, n_rows)):
+            if texts_of is not None and is_text_tested:
+                page = _with_text(texts_of, page)
+            if predicate is not None:
+                page = page.filter(predicate)
+            if texts_of is not None and "text" in wanted and not is_text_tested:
+                page = _with_text(texts_of, page)
+            yield page.select(wanted)
 
     return register_io_source(source, schema=schema)
+
+
+def _with_text(session: Session, page: pl.DataFrame) -> pl.DataFrame:
+    rows = page["text_id"]
+    ids = rows.unique().sort()
+    with session.store.reading() as connection:
+        if len(ids) and int(ids[-1]) - int(ids[0]) < 2 * len(ids):
+            # mostly neighbours, as they were loaded: a range is read ten times as fast as single texts
+            texts = reading.text_range(connection, int(ids[0]), int(ids[-1]) + 1)
+            return page.with_columns(texts.gather(rows - int(ids[0])).alias("text"))
+        texts = reading.texts_of(connection, ids.to_numpy())
+    return page.with_columns(texts.gather(ids.search_sorted(rows)).alias("text"))
 
 
 def _dataset_id(connection: object, name: str | None) -> int | None:

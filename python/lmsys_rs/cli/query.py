@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+import polars as pl
 import typer
 
 from lmsys_rs.cli import render
@@ -24,15 +26,19 @@ from lmsys_rs.records import Filters, SearchResult
 from lmsys_rs.search import search_clusters, search_queries
 from lmsys_rs.selection import FACETS, facets, queries
 from lmsys_rs.store import reading
+from lmsys_rs.views import conversation_of, near_duplicates
 
 __all__ = ["register"]
 
+SHOWN_TEXTS = 5  # of a group of near-duplicates
 RunOption = Annotated[str | None, typer.Option("--run-id", "--run", help="Run id, or latest.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("list", epilog="Example: lmsys list --run-id latest --cluster-id 0 --limit 20")(_list)
+    app.command("show", epilog="Example: lmsys show 4711 --json")(_show)
+    app.command("near-duplicates", epilog="Example: lmsys near-duplicates --by meaning --limit 50")(_near_duplicates)
     app.command("facets", epilog="Example: lmsys facets --by model --by month --language English")(_facets)
     app.command("search", epilog='Example: lmsys search "sort a list" --run-id latest --language English')(_search)
     app.command("export", epilog="Example: lmsys export latest --output clusters.parquet")(_export)
@@ -83,6 +89,58 @@ def _list(
         render.print_note(f"more: --after {rows[-1]['query_id']}")
     elif not rows:
         render.print_note("no query passes")
+
+
+def _show(
+    query_id: Annotated[int, typer.Argument(metavar="QUERY", help="Number of a query, as list shows it.")],
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the whole conversation of a query: every turn, and every other field of the source."""
+    with open_workspace(workspace) as session:
+        row = next(conversation_of(session, query_id).iter_rows(named=True))
+    extra = json.loads(row["extra"]) if row["extra"] else {}
+    if as_json:
+        time = row["timestamp"].isoformat() if row["timestamp"] else None
+        render.print_json({"query_id": query_id, **row, "timestamp": time, "extra": extra})
+        return
+    names = ("conversation_id", "model", "language", "timestamp", "line")
+    render.print_fields({name: row[name] for name in names if row[name] is not None})
+    for turn in row["turns"]:
+        render.print_text("")
+        render.print_text(f"{turn['role']}:")
+        for line in turn["content"].splitlines():
+            render.print_text(line)
+    if extra:
+        render.print_text("")
+        render.print_text(f"other fields: {json.dumps(extra, ensure_ascii=False)}")
+
+
+@with_filters(without=("drop_near_duplicates",))
+def _near_duplicates(
+    filters: Filters,
+    workspace: WorkspaceOption = None,
+    by: Annotated[str, typer.Option("--by", help="text (the same wording) or meaning (the kNN graph).")] = "text",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Groups to print.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List groups of texts that are nearly the same, largest first."""
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        found = near_duplicates(session, cast(Any, by), filters, on_event=reporter)
+    groups = found.group_by("near_duplicate", maintain_order=True).agg(
+        pl.len().alias("n_texts"), pl.col("n_queries").sum(), pl.col("text_id"), pl.col("text")
+    )
+    groups = groups.sort("n_texts", "near_duplicate", descending=[True, False])
+    for row in groups.head(limit).iter_rows(named=True):
+        if as_json:
+            render.print_json(row)
+            continue
+        render.print_text(f"{row['n_texts']:,} texts, {row['n_queries']:,} queries")
+        for text_id, text in list(zip(row["text_id"], row["text"], strict=True))[:SHOWN_TEXTS]:
+            render.print_text(f"  {text_id}  {render.short(text, 110)}")
+        if row["n_texts"] > SHOWN_TEXTS:
+            render.print_text(f"  and {row['n_texts'] - SHOWN_TEXTS:,} more")
+    render.print_note(f"{groups.height:,} groups, {found.height:,} texts in them")
 
 
 @with_filters()

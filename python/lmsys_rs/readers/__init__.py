@@ -45,6 +45,7 @@ class ConversationReader:
         total, unit: size of the whole source, in the unit of `ConversationBatch.done`.
         start: line, element or row after which reading starts.
         strict: stop at the first element that cannot be read.
+        window_rows: most rows of a Parquet file that are in memory at a time; None leaves it to the reader.
     """
 
     source: Source
@@ -56,6 +57,7 @@ class ConversationReader:
     unit: str
     start: int
     strict: bool
+    window_rows: int | None = None
 
     def __iter__(self) -> Iterator[ConversationBatch]:
         """Batches in source order.
@@ -63,8 +65,7 @@ class ConversationReader:
         Raises:
             ReaderError: the file is damaged, or (``strict``) an element cannot be read.
         """
-        read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "lines": read_lines}[self.source.container]
-        for batch in read(self.source, self.fields, start=self.start):
+        for batch in self._batches():
             if self.strict and batch.problems:
                 first = batch.problems[0]
                 raise ReaderError(
@@ -77,6 +78,12 @@ class ConversationReader:
                 filled = batch.conversations.with_columns(pl.col("model").fill_null(self.model_default))
                 batch = replace(batch, conversations=filled)
             yield batch
+
+    def _batches(self) -> Iterator[ConversationBatch]:
+        if self.source.container == "parquet":
+            return read_parquet(self.source, self.fields, start=self.start, window_rows=self.window_rows)
+        read = {"json": read_json, "csv": read_csv, "lines": read_lines}[self.source.container]
+        return read(self.source, self.fields, start=self.start)
 
     def ids_only(self) -> Iterator[tuple[int, pl.Series]] | None:
         """(rows before it, conversation ids) of pieces of a Parquet file, quickly; None if nothing is quick here."""
@@ -92,6 +99,7 @@ def open_conversations(
     mapping: ColumnMapping | None = None,
     start: int = 0,
     strict: bool = False,
+    window_rows: int | None = None,
 ) -> ConversationReader:
     """Open a file of conversations of any of the known `FORMATS`.
 
@@ -101,6 +109,7 @@ def open_conversations(
         mapping: the caller's own field names.
         start: 1-based line of the last element to leave out, to resume.
         strict: raise at the first element that cannot be read instead of counting it.
+        window_rows: most rows of a Parquet file that are in memory at a time; None leaves it to the reader.
 
     Raises:
         OSError: the file cannot be opened.
@@ -124,6 +133,7 @@ def open_conversations(
         unit=unit,
         start=start,
         strict=strict,
+        window_rows=window_rows,
     )
 
 

@@ -31,8 +31,10 @@ CLEARLY = 0.75
 MAX_GROWTH = 4
 
 
-def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[ConversationBatch]:
-    """Batches of a Parquet file after row ``start``."""
+def read_parquet(
+    source: Source, fields: Fields, *, start: int, window_rows: int | None = None
+) -> Iterator[ConversationBatch]:
+    """Batches of a Parquet file after row ``start``, read in windows of at most ``window_rows``."""
     try:
         frame, n_rows = _scanned(source)
         schema = frame.collect_schema()
@@ -41,6 +43,7 @@ def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[Conv
             return
         query = conversation_columns(frame, fields, schema, file=str(source.path))
         n_usual = max(1, min(WINDOW_ROWS, WINDOW_BYTES * n_rows // max(1, source.path.stat().st_size)))
+        n_usual = min(n_usual, window_rows or n_usual)
         window, n_window = start, n_usual
         timed: list[tuple[int, float]] = []  # of the windows so far: rows, and seconds for each of them
         while window < n_rows:
@@ -48,7 +51,7 @@ def read_parquet(source: Source, fields: Fields, *, start: int) -> Iterator[Conv
             rows = query.slice(window, n_window).collect(engine="streaming")
             window += n_window
             timed.append((n_window, (time.perf_counter() - started) / n_window))
-            n_window = _next_window(timed, n_usual)
+            n_window = min(_next_window(timed, n_usual), window_rows or n_rows)
             for offset in range(0, rows.height, BATCH_SIZE):
                 part = rows.slice(offset, BATCH_SIZE)
                 position = int(part["line"][-1])

@@ -33,6 +33,7 @@ __all__ = [
     "array_files",
     "clusters",
     "columns_state",
+    "conversation_id_of",
     "counts",
     "datasets",
     "embeddings",
@@ -52,12 +53,12 @@ __all__ = [
     "query_columns",
     "run_frame",
     "runs",
+    "segment_of",
     "segments",
     "sources",
     "text_columns",
     "text_page",
     "text_range",
-    "text_sources",
     "texts_of",
     "value",
     "vector_blocks",
@@ -279,9 +280,17 @@ def texts_of(connection: Connection, text_ids: npt.NDArray[np.uint32]) -> pl.Ser
     return _driver_frame(connection, statement, {"text": pl.String()})["text"]
 
 
-def text_sources(connection: Connection, query_ids: npt.NDArray[np.int64]) -> pl.DataFrame:
-    """Queries by id, in the given order, without their cluster."""
-    return queries_by_id(connection, query_ids).drop("cluster_id")
+def conversation_id_of(connection: Connection, query_id: int) -> int | None:
+    """Number of the conversation that a query was taken from, None if there is no such query."""
+    q = schema.query.c
+    return connection.execute(select(q.conversation_id).where(q.id == query_id)).scalar()
+
+
+def segment_of(connection: Connection, conversation_id: int) -> SegmentRecord:
+    """The file with a conversation that exists."""
+    table = schema.segment
+    statement = select(table).where(table.c.first_id <= conversation_id).order_by(table.c.first_id.desc()).limit(1)
+    return SegmentRecord(**connection.execute(statement).one()._mapping)
 
 
 def queries_by_id(
