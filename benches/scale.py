@@ -1,11 +1,11 @@
 """Holds a million conversations: does loading them with signals stay quick and within its memory?
 
 `generate` writes LMSYS-Chat-1M shaped Parquet files from the texts of ../shared/data (nothing of them is kept here);
-`run` loads them into a new workspace and reports time, rate, peak memory and disk; `python benches/scale.py --help`.
+`run` loads them into a new workspace, reports time, rate, peak memory and disk, and asks questions of it. See `--help`.
 
-The shape follows table 1 of the LMSYS-Chat-1M paper (Zheng et al. 2023): 2.0 exchanges per conversation, 69.5 tokens per
-prompt and 214.5 per answer (at about 4 characters per token), 25 models, every message with its moderation scores. About
-a quarter of the prompts repeat. Same seed, same files.
+The shape follows table 1 of the LMSYS-Chat-1M paper (Zheng et al. 2023): 2.0 exchanges per conversation, 69.5 tokens
+per prompt and 214.5 per answer (at about 4 characters per token), 25 models, every message with its moderation scores.
+About an eighth of the first prompts repeat. Same seed, same files.
 """
 
 from __future__ import annotations

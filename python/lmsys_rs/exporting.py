@@ -50,7 +50,7 @@ def export(
         raise InvalidInputError(f"export format must be one of {', '.join(EXPORT_FORMATS)}: {format!r}")
     with session.store.reading() as connection:
         run = reading.get_run(connection, run_id)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = _aside(path)
     on_event(Event("started", "export", 0, run.n_queries, "queries"))
     n_rows = 0
     try:
@@ -89,7 +89,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
     write = writers.get(path.suffix.lower())
     if write is None:
         raise InvalidInputError(f"need a file that ends in {', '.join(writers)}: {path}")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = _aside(path)
     try:
         write(aside)
         aside.replace(path)
@@ -97,6 +97,12 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
         raise InvalidInputError(f"{path}: {error}", hint="lists and objects fit into .jsonl and .parquet") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"{path}: there is no folder {path.parent}")
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _pages(session: Session, run: RunRecord, filters: Filters | None) -> Iterator[pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""SQL over a workspace, read-only: DuckDB looks at the lazy views, so only the columns and rows a query needs are read.
+"""SQL over a workspace, read-only: DuckDB looks at the lazy views, so only the columns and rows it filters are read.
 
 DuckDB is an extra (``pip install "lmsys-rs[sql]"``). It gets no access to files, no extensions and no settings: what a
 query can see are the views of `views.VIEWS`.
@@ -95,10 +95,12 @@ def _explained(error: Exception) -> InvalidInputError:
     """What DuckDB says, in one line."""
     unknown = re.search(r'Table with name "?(.+?)"? does not exist', str(error))
     if unknown is not None:
-        near = difflib.get_close_matches(unknown[1].lower(), VIEWS, n=2)
+        name = unknown[1].rpartition(".")[2].lower()
+        near = difflib.get_close_matches(name, VIEWS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else None
         return InvalidInputError(
             f"there is no view {unknown[1]!r}: the views are {', '.join(VIEWS)}",
-            hint=f"did you mean {' or '.join(near)}?" if near else None,
+            hint=f"without a catalog or schema: {name}" if name in VIEWS else hint,
         )
     lines = str(error).partition("\n\nLINE ")[0].split("\n")
     said = " ".join(" ".join(line.split()) for line in lines)

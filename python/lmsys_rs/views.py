@@ -24,7 +24,9 @@ from lmsys_rs.store import reading
 
 __all__ = ["VIEWS", "clusters", "conversations", "datasets", "memberships", "queries", "runs", "texts", "turns", "view"]
 
-PAGE_ROWS = 100_000  # rows that are in memory at a time
+# Rows that are in memory at a time, some 80 ms of reading: a collect that has enough rows leaves the thread that reads
+# the next page alone, and Python aborts a program that ends in the middle of it.
+PAGE_ROWS = 20_000
 QUERY_VIEW: dict[str, pl.DataType] = {
     "query_id": pl.Int64(),
     "text_id": pl.UInt32(),
@@ -45,6 +47,15 @@ TEXT_VIEW: dict[str, pl.DataType] = {
     "language": pl.String(),
     **SIGNALS,
     "near_duplicate": pl.UInt32(),
+}
+CLUSTER_VIEW: dict[str, pl.DataType] = {
+    "run_id": pl.String(),
+    "cluster_id": pl.Int32(),
+    "size": pl.Int64(),
+    "n_queries": pl.Int64(),
+    "title": pl.String(),
+    "description": pl.String(),
+    "terms": pl.List(pl.String()),
 }
 
 
@@ -178,15 +189,7 @@ def clusters(session: Session, run_id: str = "latest") -> pl.LazyFrame:
             (c.run_id, c.cluster_id, c.size, c.n_queries, c.title, c.description, [term for term, _ in c.terms])
             for c in found
         ],
-        schema={
-            "run_id": pl.String,
-            "cluster_id": pl.Int32,
-            "size": pl.Int64,
-            "n_queries": pl.Int64,
-            "title": pl.String,
-            "description": pl.String,
-            "terms": pl.List(pl.String),
-        },
+        schema=CLUSTER_VIEW,
         orient="row",
     )
 
@@ -222,8 +225,7 @@ def view(session: Session, name: str) -> pl.LazyFrame:
         with session.store.reading() as connection:
             has_run = bool(reading.runs(connection))
         if not has_run:
-            empty = reading.MEMBER_SCHEMA if name == "memberships" else {"cluster_id": pl.Int32(), "title": pl.String()}
-            return pl.LazyFrame(schema=empty)
+            return pl.LazyFrame(schema=reading.MEMBER_SCHEMA if name == "memberships" else CLUSTER_VIEW)
     return VIEWS[name](session)
 
 

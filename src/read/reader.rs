@@ -114,7 +114,7 @@ impl JsonReader {
     fn tear(&mut self, element: Element, why: String, output: &mut Output) {
         let number = element.number;
         if self.layout() == Some(Layout::Lines) {
-            let (objects, n_broken) = whole_objects(&element.bytes, self.layout(), None);
+            let (objects, n_broken) = whole_objects(&element.bytes, self.layout(), None, |_| true);
             let is_all = n_broken == 0;
             if !is_all {
                 self.report(Broken { number, message: why }, output);
@@ -151,7 +151,8 @@ impl JsonReader {
             bytes.extend_from_slice(&element.gap);
             bytes.extend_from_slice(&element.bytes);
         }
-        let (objects, n_broken) = whole_objects(&bytes, self.layout(), self.splitter.first_key());
+        let fits = |object: &Value| read_value(object.clone(), &self.mapping, number).is_ok();
+        let (objects, n_broken) = whole_objects(&bytes, self.layout(), self.splitter.first_key(), fits);
         // the first one is reported already
         for _ in 1..n_broken {
             self.report(Broken { number, message: "not JSON: it begins within another broken element".into() }, output);

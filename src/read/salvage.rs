@@ -13,8 +13,14 @@ const MAX_WASTED_BYTES: usize = 1 << 30;
 /// The whole objects within `bytes`, and how many begin there that are not whole.
 ///
 /// In lines, objects are looked for one after another from the start (`{..}{..}`), and no further than the first
-/// slip. In an array, `first_key` (the quoted first key of a good element) says how an element begins.
-pub(super) fn whole_objects(bytes: &[u8], layout: Option<Layout>, first_key: Option<&[u8]>) -> (Vec<Value>, usize) {
+/// slip. In an array, `first_key` (the quoted first key of a good element) says how an element begins, and `fits` whether
+/// an object is one: two slips together can make one object of all the elements between them.
+pub(super) fn whole_objects(
+    bytes: &[u8],
+    layout: Option<Layout>,
+    first_key: Option<&[u8]>,
+    fits: impl Fn(&Value) -> bool,
+) -> (Vec<Value>, usize) {
     let mut found = Vec::new();
     let mut at = 0;
     if matches!(layout, None | Some(Layout::Lines)) {
@@ -29,11 +35,11 @@ pub(super) fn whole_objects(bytes: &[u8], layout: Option<Layout>, first_key: Opt
     let (mut failures, mut wasted) = (0, 0);
     while let Some(start) = element_start(bytes, at, key) {
         match object_at(&bytes[start..]) {
-            Some((value, end)) => {
+            Some((value, end)) if fits(&value) || element_start(&bytes[..start + end], start + 1, key).is_none() => {
                 found.push(value);
                 at = start + end;
             }
-            None => {
+            _ => {
                 failures += 1;
                 wasted += bytes.len() - start;
                 if failures > MAX_FAILURES || wasted > MAX_WASTED_BYTES {
@@ -97,16 +103,25 @@ mod tests {
         let bytes = br#"{"id": 1, "x": [{"a": 1}, {"id": 2, "x": []}, { "id": 3}"#;
         let key = first_key(bytes).unwrap();
         assert_eq!(key, b"\"id\"");
-        let (found, n_broken) = whole_objects(bytes, Some(Layout::Array), Some(key));
+        let (found, n_broken) = whole_objects(bytes, Some(Layout::Array), Some(key), |_| true);
         assert_eq!(found.iter().map(|value| value["id"].as_u64()).collect::<Vec<_>>(), [Some(2), Some(3)]);
         assert_eq!(n_broken, 1);
     }
 
     #[test]
+    fn elements_that_two_slips_enclose_are_found() {
+        let bytes = br#"{"id": 1, "y": [{"id": 2, "x": 0}, {"id": 3, "x": 0}]}, {"id": 4, "x": 0}"#;
+        let fits = |value: &Value| value.get("x").is_some();
+        let (found, n_broken) = whole_objects(bytes, Some(Layout::Array), Some(b"\"id\""), fits);
+        assert_eq!(found.iter().filter_map(|value| value["id"].as_u64()).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(n_broken, 1);
+    }
+
+    #[test]
     fn objects_on_one_line_are_told_apart() {
-        let (found, n_broken) = whole_objects(br#"{"a": 1}{"a": 2} "#, Some(Layout::Lines), None);
+        let (found, n_broken) = whole_objects(br#"{"a": 1}{"a": 2} "#, Some(Layout::Lines), None, |_| true);
         assert_eq!((found.len(), n_broken), (2, 0));
-        let (found, n_broken) = whole_objects(br#"{"a": 1} and more"#, Some(Layout::Lines), None);
+        let (found, n_broken) = whole_objects(br#"{"a": 1} and more"#, Some(Layout::Lines), None, |_| true);
         assert_eq!((found.len(), n_broken), (1, 1));
     }
 

@@ -210,4 +210,6 @@ def _confirm(what: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise LmsysError(f"{what}: nobody can be asked here", hint="add --yes")
-    typer.confirm(f"{what}?", abort=True, err=True)
+    if not render.ask(f"{what}?"):
+        render.print_note("nothing was deleted")
+        raise typer.Exit(1)

@@ -34,6 +34,7 @@ from lmsys_rs.records import Event, to_json
 
 __all__ = [
     "Reporter",
+    "ask",
     "clean",
     "print_error",
     "print_fields",
@@ -94,6 +95,12 @@ def print_text(line: str) -> None:
 def print_note(line: str) -> None:
     """A line for the person, on stderr."""
     print(clean(line), file=sys.stderr)
+
+
+def ask(question: str) -> bool:
+    """Whether the person at the terminal says yes."""
+    print(f"{clean(question)} [y/N]", end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def print_error(error: BaseException) -> None:

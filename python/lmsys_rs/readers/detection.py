@@ -67,6 +67,5 @@ def detect_format(source: Source, mapping: ColumnMapping) -> ConversationFormat:
     fits = (next((known.name for fit, known in RULES if fit(element)), None) for element in source.samples)
     votes = Counter(name for name in fits if name is not None)
     if votes:
-        order = list(FORMATS)
-        return FORMATS[max(votes, key=lambda name: (votes[name], -order.index(name)))]
+        return FORMATS[votes.most_common(1)[0][0]]  # of equal ones the first in the file
     return LMSYS if any(name in source.columns for name in LMSYS.turns) else TEXT

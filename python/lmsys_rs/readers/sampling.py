@@ -48,9 +48,9 @@ def first_elements(path: Path, packing: Packing, member: str | None) -> tuple[li
         if text.lstrip()[:1] == "[":
             # a first line may be broken and begin with a bracket all the same: then whole objects stand on their lines
             of_array = _of_array(text)
-            first, *others = text.lstrip().split("\n")
+            _, *others = text.lstrip().split("\n")
             n_on_lines = sum(line.startswith("{") and _is_object(line) for line in others[:PEEK_ELEMENTS])
-            if first.strip() == "[" or n_on_lines < 2:
+            if n_on_lines < 2:  # in an array a comma follows
                 elements, layout = of_array, "array"
         else:
             is_spread = text.lstrip()[:1] == "{" and not _is_object(text.lstrip().split("\n", 1)[0])

@@ -15,12 +15,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from lmsys_rs import _core, models, embedding
-from lmsys_rs import search as searching
-from lmsys_rs.cli import app, main
-from lmsys_rs.clustering import cluster
-from lmsys_rs.embedding import embed
-from lmsys_rs.labeling import label
+from lmsys_rs import embedding, models
+from lmsys_rs.cli import app
 from lmsys_rs.loading import load
 from lmsys_rs.session import open_session
 from lmsys_rs.store import reading
@@ -28,43 +24,12 @@ from typer.testing import CliRunner
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = [
-    "run", "load", "embed", "datasets", "cluster", "cluster kmeans", "cluster hdbscan", "cluster mixture", "label",
-    "map", "runs", "list", "list-clusters", "inspect", "search", "export", "models", "models list", "models pull",
-    "models path", "info", "sample",
+    "run", "load", "import", "embed", "datasets", "cluster", "cluster kmeans", "cluster hdbscan", "cluster mixture",
+    "label", "assign", "map", "runs", "list", "show", "facets", "near-duplicates", "list-clusters", "inspect", "search", "export", "sql", "verify",
+    "delete", "clear", "db", "db upgrade", "db downgrade", "db check", "db backup", "models", "models list",
+    "models pull", "models path", "info", "sample",
 ]  # fmt: skip
 Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.delenv("LMSYS_WORKSPACE", raising=False)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lmsys", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture
-def analysed(cli: Cli, tmp_path: Path, sample_file: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A workspace with one named run in the current folder; searches use the word encoder."""
-    monkeypatch.setattr(searching, "encoder_of", lambda embedding: encoder)
-    with open_session(tmp_path / "chats.lmsys") as session:
-        load(session, sample_file)
-        embed(session, encoder)
-        run = label(session, cluster(session, _core.KMeans(n_clusters=6)).run_id)
-    return run.run_id
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
@@ -85,7 +50,7 @@ def snapshot(name: str, text: str) -> None:
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=100)
     assert result.exit_code == 0
-    is_group = command in ("cluster", "models")
+    is_group = command in ("cluster", "db", "models")
     assert is_group or f"Example: lmsys {command}" in re.sub(r"\s+", " ", result.output)
 
 
@@ -138,7 +103,7 @@ def test_options_of_the_old_tool_are_accepted_with_a_word(cli: Cli, sample_file:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["load", "none.parquet"], "error: none.parquet does not exist"),
+        (["load", "none.parquet"], "error: none.parquet: No such file or directory"),
         (["runs"], "error: no workspace here"),
         (["runs", "-w", "none.lmsys"], "error: there is no workspace at none.lmsys"),
         (["run"], "error: run needs a file, or --sample"),
