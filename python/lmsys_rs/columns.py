@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,13 @@ class Frames:
 
 def frames(session: Session) -> Frames:
     """The columns of every query and text as they are now."""
+    missed: Any = None  # the state whose files were not all there
     while True:
         with session.store.reading() as connection:
             state = reading.columns_state(connection)
+            if missed is not None and state.files == missed.files:
+                # not put together by a writer but lost: the database says the same, `lmsys verify` will tell
+                state = replace(state, files=())
             kept: Frames | None = session.kept.get("columns")
             if kept is None or kept.generation != state.generation:
                 try:
@@ -86,7 +90,8 @@ def frames(session: Session) -> Frames:
                         {},
                     )
                 except FileNotFoundError:
-                    continue  # a writer has just put these files together: what it wrote is in the next state
+                    missed = state  # a writer may just have put these files together: then the next state names others
+                    continue
             queries, texts = kept.queries, kept.texts
             if state.last_query_id > _last(queries, "query_id"):
                 new = reading.query_columns(connection, after=_last(queries, "query_id"))

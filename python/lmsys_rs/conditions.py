@@ -85,7 +85,7 @@ def where_names(filters: Filters) -> set[str]:
         near = difflib.get_close_matches(name, WHERE_COLUMNS, n=2)
         raise InvalidInputError(
             f"where: there is no column {name!r}: the columns are {', '.join(WHERE_COLUMNS)}",
-            hint=f"did you mean {' or '.join(near)}? Text stands in single quotes" if near else None,
+            hint=(f"did you mean {' or '.join(near)}? " if near else "") + "Text stands in single quotes",
         )
     return names
 
@@ -177,6 +177,11 @@ def _typed(where: str, schema: Mapping[str, Any]) -> pl.Expr:
 
 def _no_condition(where: str, error: PolarsError) -> InvalidInputError:
     reason = str(error).strip().splitlines()[0]
+    if "cannot compare 'date" in reason:
+        return InvalidInputError(
+            f"where compares a time with text: {where!r}",
+            hint="a day is written DATE '2023-05-01': timestamp >= DATE '2023-05-01'",
+        )
     return InvalidInputError(
         f"where is no condition in SQL: {where!r}: {reason}",
         hint="such as: n_turns > 2 AND language = 'English' AND text LIKE '%refund%'",

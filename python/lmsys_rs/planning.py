@@ -56,7 +56,7 @@ def parse_size(text: str | int | None) -> int | None:
     """
     if text is None or isinstance(text, int):
         return text
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower(), re.ASCII)
     if match is None:
         raise InvalidInputError(f"a size is a number with a unit, such as 2GB: {text!r}")
     step = 1024 / 1000 if match[3] else 1

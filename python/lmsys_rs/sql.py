@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from lmsys_rs.errors import InvalidInputError, LmsysError
+from lmsys_rs.errors import InvalidInputError, LmsysError, StoreError
 from lmsys_rs.session import Session
 from lmsys_rs.views import VIEWS, view
 
@@ -42,6 +42,7 @@ def query(session: Session, sql: str, parameters: Sequence[Any] = (), *, limit: 
 
     Raises:
         InvalidInputError: the query is wrong, names something that is no view, or is no SELECT.
+        StoreError: a file of the workspace is missing.
         LmsysError: DuckDB is not installed.
     """
     duckdb = _duckdb()
@@ -60,6 +61,8 @@ def query(session: Session, sql: str, parameters: Sequence[Any] = (), *, limit: 
         return pl.DataFrame(_Stream(_readable(relation if limit is None else relation.limit(limit))))
     except duckdb.Error as error:
         raise _explained(error) from error
+    except OSError as error:  # a data set was deleted meanwhile, or files are missing
+        raise StoreError(f"{session.folder.path}: {error}", hint="lmsys verify says what is missing") from error
     finally:
         connection.close()
 

@@ -249,8 +249,13 @@ def _repaired(
                 writing.remove_array_files(
                     connection, [file.file for file in reading.array_files(connection, "near_duplicates")]
                 )
-            writing.remove_array_files(connection, [finding.what])
-        session.folder.remove(finding.what)
+            # of the columns all are made anew: later files only add to earlier ones
+            gone = {finding.what, *(file.file for file in reading.array_files(connection, "columns"))}
+            if finding.kind != "columns":
+                gone = {finding.what}
+            writing.remove_array_files(connection, sorted(gone))
+        for file in gone:
+            session.folder.remove(file)
         session.kept.clear()
         return True
     if finding.kind in ("graph", "projection"):

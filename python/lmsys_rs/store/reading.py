@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal_column, select
 
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.records import (
@@ -316,7 +316,7 @@ def queries_by_id(
     if run_id is not None:
         joined = joined.outerjoin(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
         label = m.cluster_id
-    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language)
+    language = _effective_language()
     statement = (
         select(q.id, q.text_id, c.source_id, d.name, c.model, language, c.timestamp, t.text, label)
         .select_from(joined)
@@ -458,7 +458,7 @@ def export_rows(connection: Connection, run_id: str, query_ids: npt.NDArray[np.i
         .join(schema.membership, and_(m.text_id == q.text_id, m.run_id == run_id))
         .outerjoin(schema.cluster, and_(k.run_id == m.run_id, k.cluster_id == m.cluster_id))
     )
-    language = func.coalesce(func.nullif(func.nullif(c.language, ""), "unknown"), t.language)
+    language = _effective_language()
     statement = (
         select(q.id, m.cluster_id, t.text, c.model, language, k.title, k.description)
         .select_from(joined)
@@ -543,6 +543,12 @@ def _source(row: Row[Any]) -> SourceRecord:
     values = dict(row._mapping)
     decoded = {name: json.loads(values[name]) for name in ("column_mapping", "filters")}
     return SourceRecord(**{**values, **decoded})
+
+
+def _effective_language() -> Any:
+    """The language of the source, or, where that says nothing, the detected one: as `conditions.effective_language`."""
+    said = schema.conversation.c.language
+    return func.coalesce(case((func.lower(said).in_(["", "unknown"]), None), else_=said), schema.text.c.language)
 
 
 def _selected() -> Any:

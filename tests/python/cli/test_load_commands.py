@@ -131,6 +131,11 @@ def test_missing_file_leaves_no_workspace_behind(cli: Cli, sample_file: Path) ->
     assert [path.name for path in Path().glob("*.lmsys")] == ["sample.lmsys"]
 
 
+def test_run_that_fails_early_leaves_no_workspace_behind(cli: Cli) -> None:
+    assert cli("run", "chatz.parquet") == (1, "", "error: chatz.parquet: No such file or directory\n")
+    assert list(Path().iterdir()) == []
+
+
 def test_failure_leaves_an_existing_workspace_alone(cli: Cli, sample_file: Path) -> None:
     open_session(Path("mine.lmsys")).close()
     assert cli("load", "chatz.parquet", "-w", "mine.lmsys")[0] == 1
@@ -176,7 +181,7 @@ def test_table_of_data_sets(cli: Cli, sample_file: Path) -> None:
     cli("load", sample_file)
     _, out, _ = cli("datasets")
     head, line = out.splitlines()
-    assert head.split() == "name format unit files conversations turns queries broken complete source".split(" ")
+    assert " ".join(head.split()) == "name format unit files conversations turns queries broken complete source"
     assert line.split()[:5] == ["sample", "lmsys", "first", "1", "300"]
 
 

@@ -105,6 +105,30 @@ def test_near_duplicates_are_dropped_everywhere(cli: Cli, chats: None) -> None:
     assert facets[0]["counts"] == [{"key": "talks", "count": len(listed)}]
 
 
+def test_near_duplicates_are_dropped_from_clusters_and_exports(cli: Cli, analysed: str, tmp_path: Path) -> None:
+    n_kept = len(rows(cli("list", "--drop-near-duplicates", "--limit", 500, "--json")[1]))
+    assert 0 < n_kept < 300
+    code, out, _ = cli("export", "latest", "--drop-near-duplicates", "--format", "jsonl", "--json")
+    assert (code, rows(out)[0]["n_rows"]) == (0, n_kept)
+    code, out, _ = cli("cluster", "kmeans", "--n-clusters", 3, "--drop-near-duplicates", "--no-label", "--json")
+    assert (code, rows(out)[0]["n_queries"]) == (0, n_kept)
+    found = rows(cli("search", "list", "--drop-near-duplicates", "-n", 300, "--json")[1])[0]["results"]
+    assert len(found) <= n_kept
+
+
+def test_text_in_double_quotes_is_explained(cli: Cli, chats: None) -> None:
+    code, _, err = cli("list", "--where", 'language = "English"')
+    assert (code, len(err.splitlines())) == (1, 2)
+    assert "Text stands in single quotes" in err
+
+
+def test_time_compared_with_text_is_explained(cli: Cli, chats: None) -> None:
+    code, _, err = cli("list", "--where", "timestamp > '2023-05-01'")
+    assert code == 1
+    assert "python" not in err
+    assert "DATE '" in err.splitlines()[-1]
+
+
 def test_month_limits(cli: Cli, chats: None) -> None:
     listed = rows(cli("list", "--since", "2023-05", "--until", "2023-06", "--json")[1])
     assert {row["timestamp"] for row in listed} == {"2023-05-27T10:00:00+00:00"}
@@ -141,10 +165,11 @@ def test_whole_conversation_of_a_query(cli: Cli, chats: None) -> None:
 
 
 def test_shown_turns_cannot_write_to_the_terminal(cli: Cli, tmp_path: Path) -> None:
-    row = {
-        "conversation": [{"role": "user\x1b[2J", "content": "hi\x1b]0;owned\x07 there\nsecond line"}],
-        "x": "\x1b[31m",
-    }
+    turns = [
+        {"role": "user", "content": "hi\x1b]0;owned\x07 there\nsecond line"},
+        {"role": "bot\x1b[2J", "content": "\x9b2J"},
+    ]
+    row = {"conversation": turns, "model": "\x1b[31mred", "x": "\x1b[31m"}
     (tmp_path / "f.jsonl").write_text(json.dumps(row) + "\n")
     cli("load", "f.jsonl")
     for command in (("show", 1), ("list",), ("sql", "SELECT * FROM turns"), ("facets",), ("near-duplicates",)):
@@ -152,6 +177,7 @@ def test_shown_turns_cannot_write_to_the_terminal(cli: Cli, tmp_path: Path) -> N
         assert code == 0
         assert "\x1b" not in out
         assert "\x07" not in out
+        assert "\x9b" not in out
     assert "second line" in cli("show", 1)[1].splitlines()
 
 
