@@ -1,5 +1,5 @@
 //! Which languages share a script and are told apart by the table. Their order is the order of the table's columns:
-//! a change here needs a new table (tools/language_table).
+//! a change here needs a new table (benches/language_table).
 
 use super::script::Script;
 

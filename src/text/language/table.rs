@@ -1,5 +1,5 @@
 //! What the features of a text say about its language: one lookup per feature gives the weights of all languages of a
-//! script side by side. How the weights were learnt: docs/decisions/0013-language-id.md and tools/language_table.
+//! script side by side. How the weights were learnt: docs/decisions/0013-language-id.md and benches/language_table.
 
 use std::sync::LazyLock;
 
