@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from lmsys_rs.records import ArrayFileRecord
 from lmsys_rs.session import Session
@@ -78,7 +79,7 @@ def frames(session: Session) -> Frames:
         with session.store.reading() as connection:
             state = reading.columns_state(connection)
             if missed is not None and state.files == missed.files:
-                # not put together by a writer but lost: the database says the same, `lmsys verify` will tell
+                # not put together by a writer but lost or damaged: the database says the same, `lmsys verify` tells
                 state = replace(state, files=())
             kept: Frames | None = session.kept.get("columns")
             if kept is None or kept.generation != state.generation:
@@ -89,7 +90,7 @@ def frames(session: Session) -> Frames:
                         _from_files(session, "texts", state),
                         {},
                     )
-                except FileNotFoundError:
+                except (OSError, PolarsError):
                     missed = state  # a writer may just have put these files together: then the next state names others
                     continue
             queries, texts = kept.queries, kept.texts

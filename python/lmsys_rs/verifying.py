@@ -17,7 +17,7 @@ import polars as pl
 
 from lmsys_rs import _core, columns, duplicates
 from lmsys_rs.embedding import EMBED_BATCH, Embedder, embed_block
-from lmsys_rs.errors import LmsysError
+from lmsys_rs.errors import LmsysError, StoreError
 from lmsys_rs.layouts import Progress
 from lmsys_rs.loading import fingerprint_of
 from lmsys_rs.preparing import Recipe, prepare
@@ -75,11 +75,12 @@ def verify(session: Session, *, on_event: OnEvent = ignore_events) -> VerifyRepo
         StoreError: the database cannot even be opened.
     """
     started = time.perf_counter()
+    errors = _database_errors(session)
+    if errors:  # nothing that such a database says about files can be believed
+        damaged = tuple(Finding(kind="database", what="lmsys.db", problem=error) for error in errors)
+        return VerifyReport(n_files=0, n_bytes=0, findings=damaged, seconds=time.perf_counter() - started)
+    findings: list[Finding] = []
     with session.store.reading() as connection:
-        findings = [
-            Finding(kind="database", what="lmsys.db", problem=error, remedy="")
-            for error in checking.integrity_errors(connection)
-        ]
         findings += [
             Finding(kind="table", what=rule.split(":")[0], problem=rule, remedy="count again")
             for rule in checking.broken_rules(connection)
@@ -154,6 +155,14 @@ class _Expected:
     kind: str
     n_bytes: int | None  # None: a file of an older version, which kept no checksums
     checksum: str
+
+
+def _database_errors(session: Session) -> list[str]:
+    try:
+        with session.store.reading() as connection:
+            return checking.integrity_errors(connection)
+    except StoreError as error:
+        return [str(error).splitlines()[0]]
 
 
 def _named_files(session: Session, connection: Any) -> dict[str, _Expected]:

@@ -211,6 +211,17 @@ def test_reader_of_a_workspace_with_a_missing_file_does_not_hang(session: Sessio
         signal.signal(signal.SIGALRM, old)
 
 
+@pytest.mark.parametrize("kind", ["queries", "texts"])
+@pytest.mark.parametrize("how", ["cut", "zeros"])
+def test_damaged_file_is_no_crash(session: Session, tmp_path: Path, kind: str, how: str) -> None:
+    load(session, data(tmp_path / "f.jsonl", 100))
+    path = session.folder.path / "columns" / next(name for name in files(session) if name.startswith(kind))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] if how == "cut" else bytes(len(content)))
+    with open_session(session.folder.path) as anew, contextlib.suppress(StoreError):
+        assert columns.frames(anew).queries.height == 94
+
+
 def test_row_that_no_file_names_is_ignored(session: Session, tmp_path: Path) -> None:
     load(session, data(tmp_path / "f.jsonl", 100))
     (session.folder.path / "columns" / "queries-0-9000-9001.arrow").write_bytes(b"half")

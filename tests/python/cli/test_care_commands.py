@@ -81,6 +81,16 @@ def test_leftovers_are_no_failure_and_are_removed(cli: Cli, analysed: str) -> No
     assert not stray.exists()
 
 
+def test_damaged_database_is_a_finding(cli: Cli, analysed: str) -> None:
+    path = Path("chats.lmsys/lmsys.db")
+    content = bytearray(path.read_bytes())
+    content[4096 * 5 : 4096 * 9] = b"\xff" * (4096 * 4)
+    path.write_bytes(bytes(content))
+    code, out, _ = cli("verify", "--json")
+    assert code == 1
+    assert {finding["kind"] for finding in rows(out)[0]["findings"]} == {"database"}
+
+
 # ---- delete, clear ------------------------------------------------------------------------------------------------
 
 
