@@ -70,7 +70,7 @@ def test_all_chat_files_load_into_one_workspace(tmp_path: Path, shared_data: Pat
             assert (report.n_read, report.n_new, report.n_problems) == (n_conversations, n_conversations, 0), name
         info = ws.info()
         assert info.n_conversations == sum(CHATS.values())
-        texts = ws.texts()
+        texts = ws.texts().collect()
         assert texts["text"].n_unique() == texts.height == info.n_texts
         assert texts["n_queries"].sum() == info.n_queries
         for name in CHATS:
