@@ -155,19 +155,26 @@ class JsonReader:
 # ---- embedding -------------------------------------------------------------------------------------------------
 
 @final
-class OrtEmbedder:
-    """A sentence-embedding model run by ONNX Runtime."""
+class Embedder:
+    """A sentence-embedding model: texts in, rows out."""
     def __new__(
         cls,
         folder: str,
         *,
-        runtime: str,
+        engine: str = "auto",
+        runtime: str | None = None,
         weights: str | None = None,
         max_length: int | None = None,
         pooling: Literal["mean", "cls"] | None = None,
         normalize: bool = True,
         n_threads: int | None = None,
-    ) -> OrtEmbedder: ...
+    ) -> Embedder: ...
+    @property
+    def engine(self) -> str:
+        """What computes: "native", "ort" or "static"."""
+    @property
+    def device(self) -> str:
+        """The instructions or the device that the engine uses."""
     @property
     def id(self) -> str:
         """Names the model's files (by content) and every setting that changes its vectors."""

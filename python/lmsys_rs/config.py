@@ -84,26 +84,24 @@ def bound_polars() -> None:
         os.environ.setdefault("POLARS_MAX_THREADS", n_threads)
 
 
-def onnxruntime_library() -> Path:
-    """Absolute path of the ONNX Runtime shared library inside the installed ``onnxruntime`` package.
+def onnxruntime_library() -> Path | None:
+    """Absolute path of the ONNX Runtime shared library inside the installed ``onnxruntime`` package; None without one.
 
-    The package is located, not imported: its Python half is not needed.
+    The package is located, not imported: its Python half is not needed. ``onnxruntime-gpu`` installs the same package.
 
     Raises:
-        ModelError: the package is not installed or holds no shared library.
+        ModelError: the package is installed but holds no shared library.
     """
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            "embedding needs ONNX Runtime: package onnxruntime is not installed", hint="pip install onnxruntime"
-        )
+        return None
     capi = Path(next(iter(spec.submodule_search_locations))) / "capi"
     for pattern in ("libonnxruntime.so*", "libonnxruntime*.dylib", "onnxruntime.dll"):
         found = sorted(capi.glob(pattern))
         if found:
             return found[0].resolve()
     raise ModelError(
-        f"embedding needs the ONNX Runtime shared library: none in {capi}",
+        f"the package onnxruntime holds no shared library: none in {capi}",
         hint="pip install --force-reinstall onnxruntime",
     )
 

@@ -102,6 +102,8 @@ class Encoder:
             or an .onnx file in such a folder. A registry model is fetched once and kept in the cache.
         max_length: tokens kept of a text, special tokens included; None takes the model's own.
         pooling: ``mean`` over the attention mask or ``cls``; None takes the model's own.
+        engine: what computes: ``native`` (our own kernels: the BERT family from safetensors), ``ort`` (ONNX Runtime:
+            any ONNX file), ``static`` (a table of token vectors), or ``auto``, what suits the model and the CPU.
 
     Attributes:
         name: short name of the model.
@@ -122,6 +124,7 @@ class Encoder:
         *,
         max_length: int | None = None,
         pooling: Literal["mean", "cls"] | None = None,
+        engine: Literal["auto", "native", "ort", "static"] = "auto",
         on_bytes: OnBytes | None = None,
     ) -> None:
         from lmsys_rs import _core
@@ -131,9 +134,11 @@ class Encoder:
         spec = _spec(name_or_path)
         self.name = spec.name if spec else folder.name
         self.source = spec.name if spec else str(path.resolve())
-        self._embedder = _core.OrtEmbedder(
+        runtime = onnxruntime_library()
+        self._embedder = _core.Embedder(
             str(folder),
-            runtime=str(onnxruntime_library()),
+            engine=engine,
+            runtime=None if runtime is None else str(runtime),
             weights=weights,
             max_length=max_length,
             pooling=pooling,
@@ -160,6 +165,16 @@ class Encoder:
     def pooling(self) -> str:
         """How token vectors become one: ``mean`` or ``cls``."""
         return self._embedder.pooling
+
+    @property
+    def engine(self) -> str:
+        """What computes: ``native``, ``ort`` or ``static``."""
+        return self._embedder.engine
+
+    @property
+    def device(self) -> str:
+        """The instructions or the device that the engine uses."""
+        return self._embedder.device
 
     def embed(self, texts: Any, *, progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.float32]:
         """Unit vectors of ``texts``, (n, dim) float32, row i for text i.

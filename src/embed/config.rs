@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::bert::BertConfig;
+use super::ort::Provider;
 use crate::error::{Error, Result};
 
 /// How token vectors become one text vector.
@@ -35,19 +37,24 @@ pub struct Settings {
     pub max_length: Option<usize>,
     pub pooling: Option<Pooling>,
     pub normalize: bool,
+    /// Where the engine ort computes.
+    pub provider: Provider,
 }
 
 /// Where the weights are and how they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Weights {
+    /// An encoder.
     Safetensors(PathBuf),
     Onnx(PathBuf),
+    /// A table of token vectors.
+    Table(PathBuf),
 }
 
 impl Weights {
     pub fn path(&self) -> &Path {
         match self {
-            Self::Safetensors(path) | Self::Onnx(path) => path,
+            Self::Safetensors(path) | Self::Onnx(path) | Self::Table(path) => path,
         }
     }
 }
@@ -72,6 +79,21 @@ struct PoolingFile {
     pooling_mode_mean_tokens: bool,
 }
 
+/// One line of modules.json of sentence-transformers.
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Modules of sentence-transformers that are done here; Dropout does nothing outside training.
+const KNOWN_MODULES: [&str; 4] = ["Transformer", "Pooling", "Normalize", "Dropout"];
+const TABLE_MODULE: &str = "StaticEmbedding";
+/// model_type of a table of token vectors.
+const TABLE_TYPE: &str = "model2vec";
+
 /// Fields of config.json that decide what a BERT computes with given weights.
 const DECIDES_VECTORS: [&str; 6] = [
     "model_type",
@@ -84,6 +106,8 @@ const DECIDES_VECTORS: [&str; 6] = [
 
 /// Longest input of a model that states none.
 const DEFAULT_MAX_LENGTH: usize = 512;
+/// Stands for "not cut" in a model that says so: memory stays bounded.
+const LONGEST_TABLE_INPUT: usize = 1_000_000;
 
 /// Reads the folder of a model.
 ///
@@ -93,13 +117,14 @@ pub fn read_folder(folder: &Path, settings: &Settings) -> Result<ModelConfig> {
     if !folder.is_dir() {
         return Err(Error::model(format!("no model folder at {}", folder.display())));
     }
-    let weights = find_weights(folder, settings.weights.as_deref())?;
-    let tokenizer = folder.join("tokenizer.json");
-    if !tokenizer.is_file() {
-        return Err(Error::model(format!("{} has no tokenizer.json", folder.display()))
-            .hint("save the model with a fast tokenizer (tokenizer.save_pretrained)"));
-    }
     let architecture = read_json(&folder.join("config.json"))?.unwrap_or(Value::Null);
+    let modules = read_modules(folder)?;
+    if let Some(place) = place_of_table(folder, &architecture, &modules) {
+        return read_table(&place, architecture, settings);
+    }
+    check_modules(folder, &modules)?;
+    let weights = find_weights(folder, settings.weights.as_deref())?;
+    let tokenizer = find_tokenizer(folder)?;
     if architecture.is_null() && matches!(weights, Weights::Safetensors(_)) {
         return Err(Error::model(format!("{} has no config.json, which safetensors weights need", folder.display())));
     }
@@ -107,7 +132,7 @@ pub fn read_folder(folder: &Path, settings: &Settings) -> Result<ModelConfig> {
         Some(pooling) => pooling,
         None => read_pooling(folder)?,
     };
-    let positions = architecture.get("max_position_embeddings").and_then(Value::as_u64).map(|n| n as usize);
+    let positions = longest_input(&architecture);
     let stated = read_json(&folder.join("sentence_bert_config.json"))?
         .and_then(|value| value.get("max_seq_length").and_then(Value::as_u64))
         .map(|n| n as usize);
@@ -120,6 +145,79 @@ pub fn read_folder(folder: &Path, settings: &Settings) -> Result<ModelConfig> {
         )));
     }
     Ok(ModelConfig { weights, tokenizer, max_length, pooling, normalize: settings.normalize, architecture })
+}
+
+/// The folder of a model2vec table, or of a StaticEmbedding of sentence-transformers.
+fn place_of_table(folder: &Path, architecture: &Value, modules: &[Module]) -> Option<PathBuf> {
+    if let Some(module) = modules.iter().find(|module| module.name() == TABLE_MODULE) {
+        return Some(folder.join(&module.path));
+    }
+    let is_table = architecture.get("model_type").and_then(Value::as_str) == Some(TABLE_TYPE);
+    is_table.then(|| folder.to_owned())
+}
+
+fn read_table(folder: &Path, architecture: Value, settings: &Settings) -> Result<ModelConfig> {
+    let weights = match find_weights(folder, settings.weights.as_deref())? {
+        Weights::Safetensors(path) => Weights::Table(path),
+        other => other,
+    };
+    let stated = match architecture.get("max_length") {
+        Some(Value::Null) => LONGEST_TABLE_INPUT,
+        value => value.and_then(Value::as_u64).map_or(DEFAULT_MAX_LENGTH, |n| n as usize),
+    };
+    let max_length = settings.max_length.unwrap_or(stated);
+    if !(1..=LONGEST_TABLE_INPUT).contains(&max_length) {
+        return Err(Error::invalid(format!(
+            "max_length must be between 1 and {LONGEST_TABLE_INPUT}: got {max_length}"
+        )));
+    }
+    if settings.pooling == Some(Pooling::Cls) {
+        return Err(Error::invalid("a table of token vectors has pooling mean only: got pooling='cls'"));
+    }
+    let tokenizer = find_tokenizer(folder)?;
+    let normalize = settings.normalize;
+    Ok(ModelConfig { weights, tokenizer, max_length, pooling: Pooling::Mean, normalize, architecture })
+}
+
+impl Module {
+    /// "Pooling" of "sentence_transformers.models.Pooling".
+    fn name(&self) -> &str {
+        self.kind.rsplit('.').next().unwrap_or_default()
+    }
+}
+
+fn read_modules(folder: &Path) -> Result<Vec<Module>> {
+    let path = folder.join("modules.json");
+    let Some(value) = read_json(&path)? else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_value(value).map_err(|error| Error::model(format!("{} is damaged: {error}", path.display())))
+}
+
+/// A module that is left out would change the vectors without a word.
+fn check_modules(folder: &Path, modules: &[Module]) -> Result<()> {
+    let Some(other) = modules.iter().map(Module::name).find(|name| !KNOWN_MODULES.contains(name)) else {
+        return Ok(());
+    };
+    let path = folder.join("modules.json");
+    Err(Error::model(format!(
+        "{} lists the module '{other}', which is not done here: known are {}",
+        path.display(),
+        KNOWN_MODULES.join(", ")
+    ))
+    .hint(
+        "export the whole model to ONNX (optimum-cli export onnx --library sentence_transformers) into a folder of its \
+         own, without modules.json",
+    ))
+}
+
+fn find_tokenizer(folder: &Path) -> Result<PathBuf> {
+    let tokenizer = folder.join("tokenizer.json");
+    if tokenizer.is_file() {
+        return Ok(tokenizer);
+    }
+    Err(Error::model(format!("{} has no tokenizer.json", folder.display()))
+        .hint("save the model with a fast tokenizer (tokenizer.save_pretrained)"))
 }
 
 impl ModelConfig {
@@ -141,6 +239,14 @@ impl ModelConfig {
         let digest = format!("{:032x}", hash.digest128());
         let raw = if self.normalize { "" } else { "-raw" };
         Ok(format!("{}-{}-{}{raw}", &digest[..16], self.pooling.name(), self.max_length))
+    }
+}
+
+/// Tokens that the table of positions allows; RoBERTa's family does not use its first rows.
+fn longest_input(architecture: &Value) -> Option<usize> {
+    match BertConfig::read(architecture) {
+        Ok(shapes) => Some(shapes.longest()),
+        Err(_) => architecture.get("max_position_embeddings").and_then(Value::as_u64).map(|n| n as usize),
     }
 }
 

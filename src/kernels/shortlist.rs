@@ -257,7 +257,7 @@ mod tests {
         #[test]
         fn the_nearest_centroid_is_the_brute_force_one(m in 1usize..40, k in 1usize..600, dim in 1usize..20, seed in 0u64..500) {
             let (rows, centroids) = (matrix(m, dim, seed), matrix(k, dim, seed + 1));
-            for isa in [Isa::Scalar, Isa::Native] {
+            for isa in [Isa::Scalar, Isa::Avx512] {
                 let mut got = vec![Nearest::NONE; m];
                 nearest_centroid(isa, &rows, &centroids, &norms(&centroids, dim), dim, &mut got);
                 for (row, got) in rows.chunks_exact(dim).zip(&got) {
@@ -269,7 +269,7 @@ mod tests {
         #[test]
         fn nearest_rows_have_the_brute_force_distances(m in 1usize..20, n in 1usize..700, dim in 1usize..12, k in 1usize..20, seed in 0u64..500) {
             let (rows, points) = (matrix(m, dim, seed), matrix(n, dim, seed + 1));
-            for isa in [Isa::Scalar, Isa::Native] {
+            for isa in [Isa::Scalar, Isa::Avx512] {
                 let mut got = vec![Nearest::NONE; m * k];
                 let norms = norms(&points, dim);
                 let all = Points { rows: &points, squared_norms: &norms, dim, pass: None };
@@ -293,7 +293,7 @@ mod tests {
         let norms = norms(&points, 1);
         let all = Points { rows: &points, squared_norms: &norms, dim: 1, pass: None };
         let mut got = vec![Nearest::NONE; 400 * 3];
-        nearest_rows(Isa::Native, &points, all, 3, |i| Some(i as u32), &mut got);
+        nearest_rows(Isa::Avx512, &points, all, 3, |i| Some(i as u32), &mut got);
         for (i, got) in got.chunks_exact(3).enumerate() {
             assert_eq!(got, &brute_force(&points[i..=i], &points, 1, Some(i as u32))[..3]);
         }
@@ -303,7 +303,7 @@ mod tests {
     fn centroids_whose_squares_are_beyond_float32_are_found() {
         let points = [1e25f32, -2e25, 3e25, 1e25];
         let mut got = [Nearest::NONE; 2];
-        nearest_centroid(Isa::Native, &points[..2], &points[2..], &norms(&points[2..], 1), 1, &mut got);
+        nearest_centroid(Isa::Avx512, &points[..2], &points[2..], &norms(&points[2..], 1), 1, &mut got);
         assert_eq!(got.map(|nearest| nearest.id), [1, 1]);
     }
 
@@ -314,7 +314,7 @@ mod tests {
         let pass = [false, false, true, true];
         let norms = norms(&points, 1);
         let some = Points { rows: &points, squared_norms: &norms, dim: 1, pass: Some(&pass) };
-        nearest_rows(Isa::Native, &[0.1], some, 2, |_| None, &mut got);
+        nearest_rows(Isa::Avx512, &[0.1], some, 2, |_| None, &mut got);
         assert_eq!(got.map(|nearest| nearest.id), [2, 3]);
     }
 }

@@ -97,10 +97,10 @@ pub fn configure(isa: Option<&str>, n_threads: Option<usize>) -> PyResult<()> {
     Ok(())
 }
 
-/// Names of the kernel implementations of this build, slowest first.
+/// Names of the instruction sets that the kernels can use on this CPU, slowest first.
 #[pyfunction]
 pub fn available_isas() -> Vec<&'static str> {
-    kernels::ISAS.iter().map(|(name, _)| *name).collect()
+    kernels::available_isas()
 }
 
 /// Threads asked for; 0 leaves it to rayon (RAYON_NUM_THREADS, else the number of cores).

@@ -8,41 +8,49 @@ use pyo3::prelude::*;
 
 use super::arrays::{self, Texts};
 use super::boundary::{self, run};
-use crate::embed::{Embedder, OrtEmbedder, Pooling, Settings};
+use crate::embed::{self, Embedder, Engine, Pooling, Provider, Settings, TextTokenizer};
 use crate::error::Error;
 use crate::task::Task;
 
-/// A sentence-embedding model run by ONNX Runtime.
+/// A sentence-embedding model: texts in, rows out.
 ///
 /// Args:
-///     folder: model folder: tokenizer.json, and config.json with model.safetensors (BERT) or an ONNX file.
-///     runtime: absolute path of the ONNX Runtime library.
+///     folder: model folder: tokenizer.json, and config.json with model.safetensors (BERT family) or an ONNX file.
+///     engine: "auto" (what suits the model and the CPU), or one of `available_engines()`.
+///     runtime: absolute path of the ONNX Runtime library; needed by the engine ort.
 ///     weights: path of the weights, when the folder has several.
 ///     max_length: most tokens of a text, special ones included; default: what the folder says.
 ///     pooling: "mean" or "cls"; default: what the folder says.
 ///     normalize: unit rows.
-///     n_threads: batches computed side by side; default: the pool's threads.
+///     provider: where the engine ort computes: "cpu", "cuda", "cuda:1", "coreml", ...
+///     n_threads: workers; default: the pool's threads.
 ///
 /// Raises:
 ///     ModelError: if a file is missing, damaged or of an unsupported kind.
-#[pyclass(name = "OrtEmbedder", module = "lmsys_rs._core", frozen)]
-pub struct PyOrtEmbedder(OrtEmbedder);
+#[pyclass(name = "Embedder", module = "lmsys_rs._core", frozen)]
+pub struct PyEmbedder(Box<dyn Embedder>);
 
 #[pymethods]
-impl PyOrtEmbedder {
+impl PyEmbedder {
     #[new]
-    #[pyo3(signature = (folder, *, runtime, weights=None, max_length=None, pooling=None, normalize=true, n_threads=None))]
+    #[pyo3(signature = (
+        folder, *, engine="auto", runtime=None, weights=None, max_length=None, pooling=None, normalize=true,
+        provider="cpu", n_threads=None
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         folder: PathBuf,
-        runtime: PathBuf,
+        engine: &str,
+        runtime: Option<PathBuf>,
         weights: Option<PathBuf>,
         max_length: Option<usize>,
         pooling: Option<&str>,
         normalize: bool,
+        provider: &str,
         n_threads: Option<usize>,
     ) -> PyResult<Self> {
+        let engine = Engine::parse(engine)?;
         let pooling = match pooling {
             None => None,
             Some("mean") => Some(Pooling::Mean),
@@ -50,8 +58,20 @@ impl PyOrtEmbedder {
             Some(other) => return Err(Error::invalid(format!("pooling must be mean or cls: got '{other}'")).into()),
         };
         let n_threads = n_threads.map_or_else(boundary::n_threads, Ok)?;
-        let settings = Settings { weights, max_length, pooling, normalize };
-        Ok(Self(run(py, None, |_: &Task| OrtEmbedder::load(&folder, &runtime, &settings, n_threads))?))
+        let settings = Settings { weights, max_length, pooling, normalize, provider: Provider::parse(provider)? };
+        Ok(Self(run(py, None, |_: &Task| embed::load(&folder, &settings, engine, runtime.as_deref(), n_threads))?))
+    }
+
+    /// What computes: one of `available_engines()`.
+    #[getter]
+    fn engine(&self) -> &'static str {
+        self.0.engine().0.name()
+    }
+
+    /// The instructions or the device that the engine uses.
+    #[getter]
+    fn device(&self) -> String {
+        self.0.engine().1
     }
 
     /// Names the model's files (by content) and every setting that changes its vectors.
@@ -103,5 +123,95 @@ impl PyOrtEmbedder {
         }
         let out = out.as_slice_mut()?;
         run(py, progress, |task| self.0.embed(&texts.all("texts")?, out, task))
+    }
+    /// Write one row per text into `out`, for texts that are tokens already.
+    ///
+    /// Args:
+    ///     tokens: n lists of ids, special ones included.
+    ///     out: as in `embed_into`.
+    ///     progress: as in `embed_into`.
+    #[pyo3(signature = (tokens, out, *, progress=None))]
+    fn embed_tokens_into(
+        &self,
+        py: Python<'_>,
+        tokens: Vec<Vec<u32>>,
+        out: &Bound<'_, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let mut out = arrays::writable(out, "out")?;
+        let (n, dim) = (tokens.len(), self.0.dim());
+        if out.shape() != [n, dim] {
+            return Err(Error::invalid(format!("out must have shape ({n}, {dim}): got {:?}", out.shape())).into());
+        }
+        let out = out.as_slice_mut()?;
+        run(py, progress, |task| self.0.embed_tokens(&tokens, out, task))
+    }
+}
+
+/// The tokenizer of a model folder, without what its file says about padding and truncation.
+///
+/// Args:
+///     path: a tokenizer.json.
+///
+/// Raises:
+///     ModelError: if the file is missing or damaged.
+#[pyclass(name = "Tokenizer", module = "lmsys_rs._core", frozen)]
+pub struct PyTokenizer(TextTokenizer);
+
+#[pymethods]
+impl PyTokenizer {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Ok(Self(run(py, None, |_: &Task| embed::load_tokenizer(&path))?))
+    }
+
+    /// The ids of each text, at most `max_length`, with or without special ones around it.
+    #[pyo3(signature = (texts, *, max_length=512, special=true))]
+    fn encode(
+        &self,
+        py: Python<'_>,
+        texts: &Bound<'_, PyAny>,
+        max_length: usize,
+        special: bool,
+    ) -> PyResult<Vec<Vec<u32>>> {
+        let texts = Texts::from_python(texts, "texts")?;
+        run(py, None, |task| self.0.encode_all(&texts.all("texts")?, max_length, special, task))
+    }
+
+    /// How often each id occurs in the texts, of which at most `max_length` tokens are read.
+    #[pyo3(signature = (texts, *, max_length=512))]
+    fn count<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'_, PyAny>,
+        max_length: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let texts = Texts::from_python(texts, "texts")?;
+        let counts = run(py, None, |task| self.0.count(&texts.all("texts")?, max_length, task))?;
+        arrays::read_only(arrays::column(py, counts))
+    }
+
+    /// (token, id) of all tokens, added ones included, by id.
+    fn vocabulary(&self) -> Vec<(String, u32)> {
+        self.0.vocabulary()
+    }
+
+    /// Special tokens before and after every text.
+    #[getter]
+    fn around(&self) -> (Vec<u32>, Vec<u32>) {
+        let (before, after) = self.0.around();
+        (before.to_vec(), after.to_vec())
+    }
+
+    /// Id of the unknown token; None without one.
+    #[getter]
+    fn unknown(&self) -> Option<u32> {
+        self.0.unknown()
+    }
+
+    /// Whether texts are read by our own WordPiece, not by the crate tokenizers.
+    #[getter]
+    fn is_fast(&self) -> bool {
+        self.0.is_fast()
     }
 }

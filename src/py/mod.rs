@@ -26,7 +26,7 @@ mod _core {
     #[pymodule_export]
     use super::cluster::{PyHdbscan, PyKMeans};
     #[pymodule_export]
-    use super::embed::PyOrtEmbedder;
+    use super::embed::{PyEmbedder, PyTokenizer};
     #[pymodule_export]
     use super::graph::PyKnnGraph;
     #[pymodule_export]

@@ -32,7 +32,7 @@ def matrices(draw: st.DrawFn, max_rows: int = 60) -> Matrix:
 
 
 @settings(deadline=None, max_examples=60)
-@given(X=matrices(), k=st.integers(1, 30), isa=st.sampled_from(["scalar", "native"]))
+@given(X=matrices(), k=st.integers(1, 30), isa=st.sampled_from(["scalar", "auto"]))
 def test_the_graph_is_brute_force(X: Matrix, k: int, isa: str) -> None:
     _core.configure(isa=isa)
     try:

@@ -1,6 +1,9 @@
 //! Sentence embedding with ONNX Runtime: a BERT graph built from safetensors, or any ONNX file with the usual inputs.
 //! The runtime's library is found by the caller and loaded once per process.
 
+mod graph;
+mod provider;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
@@ -9,13 +12,14 @@ use ort::environment::Environment;
 use ort::session::builder::SessionBuilder;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{Shape, Tensor, ValueType};
-use tokenizers::Tokenizer;
 
-use super::config::{ModelConfig, Pooling, Settings, Weights, read_folder};
-use super::tokens::{Batch, Tokens};
-use super::{Embedder, bert, tokens};
+use super::bert::{self, BertConfig};
+use super::config::{ModelConfig, Pooling, Weights};
+use super::tokens::{Batch, TextTokenizer, Tokens};
+use super::{Embedder, Engine, check_out, estimated_tokens, finish, tokens, weights};
 use crate::error::{Error, Result};
 use crate::task::Task;
+pub use provider::Provider;
 
 /// Texts tokenised and sorted at once: bounds memory, and keeps the batches even.
 const CHUNK_TEXTS: usize = 16_384;
@@ -28,25 +32,34 @@ pub struct OrtEmbedder {
     id: String,
     dim: usize,
     config: ModelConfig,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     /// One per worker: a session runs one batch at a time.
     sessions: Vec<Mutex<Session>>,
-    native_graph: bool,
+    /// Of a graph built here from safetensors: its inputs are ours, and its positions begin here.
+    first_position: Option<usize>,
+    provider: Provider,
 }
 
 impl OrtEmbedder {
-    /// Loads the model in `folder` with the ONNX Runtime library at `runtime`, for `n_threads` workers.
+    /// Loads a model with the ONNX Runtime library at `runtime`, for `n_threads` workers.
     ///
     /// # Errors
-    /// `Model` when the library or a file is missing, damaged or of an unsupported kind.
-    pub fn load(folder: &Path, runtime: &Path, settings: &Settings, n_threads: usize) -> Result<Self> {
-        let config = read_folder(folder, settings)?;
-        let tokenizer = tokens::load(&config.tokenizer, config.max_length)?;
+    /// `Model` when the library or a file is missing, damaged or of an unsupported kind, or it has no such provider.
+    pub(super) fn load(config: ModelConfig, provider: Provider, runtime: &Path, n_threads: usize) -> Result<Self> {
+        let tokenizer = tokens::load(&config.tokenizer)?;
         let environment = environment(runtime)?;
-        let n_sessions = n_threads.clamp(1, MAX_SESSIONS);
-        let options = || options(&environment, n_threads.max(1).div_ceil(n_sessions));
+        // a device works on one batch at a time
+        let n_sessions = if provider.is_cpu() { n_threads.clamp(1, MAX_SESSIONS) } else { 1 };
+        let providers = provider.register(&runtime.display().to_string())?;
+        let options = || {
+            let options = options(&environment, n_threads.max(1).div_ceil(n_sessions))?;
+            options.with_execution_providers(&providers).map_err(|error| {
+                Error::model(format!("the provider {provider} can't be used: {error}"))
+                    .hint("install what it needs (drivers, libraries), or use provider cpu")
+            })
+        };
         let mut sessions = Vec::with_capacity(n_sessions);
-        let native_graph = match &config.weights {
+        let first_position = match &config.weights {
             Weights::Onnx(path) => {
                 for _ in 0..n_sessions {
                     sessions.push(
@@ -55,41 +68,34 @@ impl OrtEmbedder {
                             .map_err(|error| Error::model(format!("{} cannot be loaded: {error}", path.display())))?,
                     );
                 }
-                false
+                None
             }
-            Weights::Safetensors(path) => {
-                let bytes = std::fs::read(path)
-                    .map_err(|error| Error::model(format!("cannot read {}: {error}", path.display())))?;
-                let weights = bert::parse(&bytes)?;
+            // `embed::load` gives no table to this engine
+            Weights::Safetensors(path) | Weights::Table(path) => {
+                let bytes = weights::read(path)?;
+                let (tensors, shapes) = (bert::tensors(&bytes)?, BertConfig::read(&config.architecture)?);
+                tokenizer.check_vocabulary(bert::n_words(&tensors)?)?;
                 for _ in 0..n_sessions {
-                    sessions.push(bert::build(&weights, &config.architecture, &options()?)?);
+                    sessions.push(graph::build(&tensors, &shapes, &options()?)?);
                 }
-                true
+                Some(shapes.first_position)
             }
         };
         let dim = output_width(&sessions[0])?;
         let sessions = sessions.into_iter().map(Mutex::new).collect();
-        Ok(Self { id: config.id()?, dim, config, tokenizer, sessions, native_graph })
+        Ok(Self { id: config.id()?, dim, config, tokenizer, sessions, first_position, provider })
     }
 
-    pub fn max_length(&self) -> usize {
-        self.config.max_length
-    }
-
-    pub fn pooling(&self) -> Pooling {
-        self.config.pooling
-    }
-
-    fn embed_chunk(&self, texts: &[&str], out: &mut [f32], task: &Task) -> Result<u64> {
-        let tokens = Tokens::encode(&self.tokenizer, texts, self.config.max_length)?;
+    /// `cost` is what the caller started for these texts; it is told in the measure of the work done.
+    fn embed_chunk(&self, tokens: &Tokens, out: &mut [f32], cost: u64, task: &Task) -> Result<()> {
         let batches = tokens.batches();
         let work: u64 = batches.iter().map(|batch| (batch.texts.len() * batch.length) as u64).sum();
-        let (mut work_done, mut texts_told) = (0u64, 0u64);
+        let (mut work_done, mut told) = (0u64, 0u64);
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel::<(usize, Result<Vec<f32>>)>();
         std::thread::scope(|scope| {
             for session in &self.sessions {
-                let (sender, next, batches, tokens) = (sender.clone(), &next, &batches, &tokens);
+                let (sender, next, batches) = (sender.clone(), &next, &batches);
                 scope.spawn(move || {
                     while let Some((position, batch)) = take_next(batches, next) {
                         let rows = task.check().and_then(|()| self.run(session, batch, tokens));
@@ -109,17 +115,17 @@ impl OrtEmbedder {
                     out[*text as usize * self.dim..(*text as usize + 1) * self.dim].copy_from_slice(row);
                 }
                 work_done += (batch.texts.len() * batch.length) as u64;
-                let texts_done = texts.len() as u64 * work_done / work.max(1);
-                task.advance(texts_done - texts_told);
-                texts_told = texts_done;
+                let done = cost * work_done / work.max(1);
+                task.advance(done - told);
+                told = done;
             }
-            Ok(tokens.total())
+            Ok(())
         })
     }
 
     fn run(&self, session: &Mutex<Session>, batch: &Batch, tokens: &Tokens) -> Result<Vec<f32>> {
         let (n, length) = (batch.texts.len(), batch.length);
-        let pad = self.tokenizer.get_padding().map_or(0, |padding| padding.pad_id) as i64;
+        let pad = self.tokenizer.padding_id() as i64;
         let mut ids = vec![pad; n * length];
         let mut mask = vec![0i64; n * length];
         for (row, text) in batch.texts.iter().enumerate() {
@@ -131,8 +137,8 @@ impl OrtEmbedder {
         let shape = [n as i64, length as i64];
         let mut session = session.lock().map_err(|_| Error::Internal { message: "a worker panicked".into() })?;
         let inputs = self.inputs(&session, ids, &mask, shape)?;
-        let outputs = session.run(inputs).map_err(bert::engine)?;
-        let (found, values) = outputs[0].try_extract_tensor::<f32>().map_err(bert::engine)?;
+        let outputs = session.run(inputs).map_err(graph::failed)?;
+        let (found, values) = outputs[0].try_extract_tensor::<f32>().map_err(graph::failed)?;
         self.pool(found, values, &mask, n, length)
     }
 
@@ -145,11 +151,12 @@ impl OrtEmbedder {
     ) -> Result<Vec<(String, SessionInputValue<'static>)>> {
         let [n, length] = shape;
         let integers =
-            |values: Vec<i64>| Tensor::from_array((shape, values)).map(SessionInputValue::from).map_err(bert::engine);
-        if self.native_graph {
-            let positions = (0..n).flat_map(|_| 0..length).collect();
+            |values: Vec<i64>| Tensor::from_array((shape, values)).map(SessionInputValue::from).map_err(graph::failed);
+        if let Some(first) = self.first_position {
+            let first = first as i64;
+                let positions = (0..n).flat_map(|_| first..first + length).collect();
             let bias: Vec<f32> = mask.iter().map(|kept| if *kept == 1 { 0.0 } else { MASKED }).collect();
-            let bias = Tensor::from_array(([n, 1, 1, length], bias)).map_err(bert::engine)?;
+            let bias = Tensor::from_array(([n, 1, 1, length], bias)).map_err(graph::failed)?;
             return Ok(vec![
                 ("input_ids".into(), integers(ids)?),
                 ("position_ids".into(), integers(positions)?),
@@ -206,15 +213,7 @@ impl OrtEmbedder {
                 )));
             }
         };
-        for row in rows.chunks_exact_mut(dim) {
-            let length = crate::kernels::squared_norm(row).sqrt();
-            if !length.is_finite() {
-                return Err(Error::model("the model gave NaN or infinity for a text"));
-            }
-            if self.config.normalize && length > 0.0 {
-                row.iter_mut().for_each(|value| *value = (*value as f64 / length) as f32);
-            }
-        }
+        rows.chunks_exact_mut(dim).try_for_each(|row| finish(row, self.config.normalize))?;
         Ok(rows)
     }
 }
@@ -228,22 +227,42 @@ impl Embedder for OrtEmbedder {
         self.dim
     }
 
+    fn engine(&self) -> (Engine, String) {
+        (Engine::Ort, self.provider.to_string())
+    }
+
+    fn max_length(&self) -> usize {
+        self.config.max_length
+    }
+
+    fn pooling(&self) -> Pooling {
+        self.config.pooling
+    }
+
     fn embed(&self, texts: &[&str], out: &mut [f32], task: &Task) -> Result<u64> {
-        if out.len() != texts.len() * self.dim {
-            return Err(Error::invalid(format!(
-                "out must have shape ({}, {}): got {} values",
-                texts.len(),
-                self.dim,
-                out.len()
-            )));
-        }
-        // in texts, but weighed by length, so that the rate is even although long texts come first
-        task.start(texts.len() as u64);
+        check_out(texts.len(), self.dim, out)?;
+        let cost = |texts: &[&str]| {
+            texts.iter().map(|text| estimated_tokens(text, self.config.max_length) as u64).sum::<u64>()
+        };
+        task.start(cost(texts));
         let mut n_tokens = 0;
         for (texts, out) in texts.chunks(CHUNK_TEXTS).zip(out.chunks_mut(CHUNK_TEXTS * self.dim)) {
-            n_tokens += self.embed_chunk(texts, out, task)?;
+            let tokens = Tokens::encode(&self.tokenizer, texts, self.config.max_length)?;
+            self.embed_chunk(&tokens, out, cost(texts), task)?;
+            n_tokens += tokens.total();
         }
         Ok(n_tokens)
+    }
+
+    fn embed_tokens(&self, tokens: &[Vec<u32>], out: &mut [f32], task: &Task) -> Result<()> {
+        check_out(tokens.len(), self.dim, out)?;
+        let cost = |tokens: &[Vec<u32>]| tokens.iter().map(|ids| ids.len() as u64).sum::<u64>();
+        task.start(cost(tokens));
+        tokens::check(tokens, self.config.max_length, self.tokenizer.n_ids())?;
+        for (tokens, out) in tokens.chunks(CHUNK_TEXTS).zip(out.chunks_mut(CHUNK_TEXTS * self.dim)) {
+            self.embed_chunk(&Tokens::given(tokens), out, cost(tokens), task)?;
+        }
+        Ok(())
     }
 }
 
@@ -280,9 +299,9 @@ fn environment(runtime: &Path) -> Result<Environment> {
 
 /// Few threads per session: workers run batches side by side, which scales better than threads inside a batch.
 fn options(environment: &Environment, n_threads: usize) -> Result<SessionBuilder> {
-    let builder = Session::builder(environment).map_err(bert::engine)?;
-    let builder = builder.with_intra_threads(n_threads).map_err(bert::engine)?;
-    builder.with_inter_threads(1).map_err(bert::engine)
+    let builder = Session::builder(environment).map_err(graph::failed)?;
+    let builder = builder.with_intra_threads(n_threads).map_err(graph::failed)?;
+    builder.with_inter_threads(1).map_err(graph::failed)
 }
 
 fn output_width(session: &Session) -> Result<usize> {
