@@ -158,11 +158,18 @@ class Workspace:
         """Take over queries, runs, names, hierarchies and edits of a ``queries.db`` of lmsys-query-analysis."""
         return importing.import_queries_db(self._session, path, on_event=self._on_event)
 
-    def embed(self, encoder: Embedder | str | Path = DEFAULT_MODEL, *, force: bool = False) -> EmbedReport:
+    def embed(
+        self,
+        encoder: Embedder | str | Path = DEFAULT_MODEL,
+        *,
+        force: bool = False,
+        dtype: embedding.Dtype | None = None,
+        reuse: bool = True,
+    ) -> EmbedReport:
         """Give every distinct text its vector, once; see `embedding.embed`."""
         if not isinstance(encoder, (str, Path)):
             self._encoder = encoder
-        return embedding.embed(self._session, encoder, force=force, on_event=self._on_event)
+        return embedding.embed(self._session, encoder, force=force, dtype=dtype, reuse=reuse, on_event=self._on_event)
 
     def cluster(
         self,

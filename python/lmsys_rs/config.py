@@ -29,6 +29,7 @@ class Settings:
         hub_endpoint: ``HF_ENDPOINT``, base address of the Hugging Face hub.
         n_threads: ``RAYON_NUM_THREADS``, bound of every thread pool; None means one per core.
         isa: ``LMSYS_ISA``, the kernels to use instead of the best ones of this machine.
+        reuse: False where ``LMSYS_REUSE`` is 0: no vectors are looked for in other workspaces, none are offered.
         no_color: ``NO_COLOR`` is set and not empty.
         in_ci: ``CI`` is ``true``: a missing tool is then a failure, not a reason to skip.
     """
@@ -38,6 +39,7 @@ class Settings:
     hub_endpoint: str
     n_threads: int | None
     isa: str | None
+    reuse: bool
     no_color: bool
     in_ci: bool
 
@@ -55,6 +57,7 @@ def settings() -> Settings:
         hub_endpoint=(os.environ.get("HF_ENDPOINT") or DEFAULT_HUB).rstrip("/"),
         n_threads=_n_threads(),
         isa=os.environ.get("LMSYS_ISA") or None,
+        reuse=os.environ.get("LMSYS_REUSE", "") != "0",
         no_color=bool(os.environ.get("NO_COLOR")),
         in_ci=os.environ.get("CI", "").lower() == "true",
     )

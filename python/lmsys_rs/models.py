@@ -26,7 +26,17 @@ import numpy.typing as npt
 from lmsys_rs.config import onnxruntime_library, settings
 from lmsys_rs.errors import InvalidInputError, ModelError
 
-__all__ = ["DEFAULT_MODEL", "REGISTRY", "Encoder", "ModelSpec", "cached", "model_folder", "pull", "resolve"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "REGISTRY",
+    "Encoder",
+    "EngineName",
+    "ModelSpec",
+    "cached",
+    "model_folder",
+    "pull",
+    "resolve",
+]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 HUB_TIMEOUT_S = 5.0  # a hub that does not answer by then counts as unreachable
@@ -34,6 +44,7 @@ READ_TIMEOUT_S = 60.0
 PIP_TIMEOUT_S = 900.0
 
 OnBytes = Callable[[int, int | None], None]
+EngineName = Literal["auto", "native", "ort", "static"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +135,7 @@ class Encoder:
         *,
         max_length: int | None = None,
         pooling: Literal["mean", "cls"] | None = None,
-        engine: Literal["auto", "native", "ort", "static"] = "auto",
+        engine: EngineName = "auto",
         on_bytes: OnBytes | None = None,
     ) -> None:
         from lmsys_rs import _core

@@ -12,11 +12,11 @@ from typing import Any
 
 from lmsys_rs.clustering import cluster, default_k
 from lmsys_rs.drawing import write_map
-from lmsys_rs.embedding import embed
+from lmsys_rs.embedding import embed, load_encoder
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.labeling import label
 from lmsys_rs.loading import load
-from lmsys_rs.models import DEFAULT_MODEL
+from lmsys_rs.models import DEFAULT_MODEL, EngineName
 from lmsys_rs.readers import ColumnMapping
 from lmsys_rs.records import EmbedReport, Filters, LoadReport, OnEvent, RunRecord, WorkspaceInfo, ignore_events
 from lmsys_rs.selection import select
@@ -51,6 +51,7 @@ def run_all(
     limit: int | None = None,
     strict: bool = False,
     model: str | Path = DEFAULT_MODEL,
+    engine: EngineName = "auto",
     algorithm: str = "kmeans",
     n_clusters: int | None = None,
     min_cluster_size: int | None = None,
@@ -64,6 +65,7 @@ def run_all(
         unit, redact: see `loading.load`.
         max_memory: bytes that no step may exceed.
         filters: which queries of the data set are clustered.
+        engine: what embeds, see `models.Encoder`.
         algorithm: ``kmeans`` or ``hdbscan``.
         n_clusters: of k-means; None takes `clustering.default_k` of the number of texts.
         min_cluster_size: of HDBSCAN; None takes 25, or less for a small file.
@@ -83,7 +85,8 @@ def run_all(
         strict=strict,
         on_event=on_event,
     )
-    embedded = embed(session, model, max_memory=max_memory, on_event=on_event)
+    encoder = load_encoder(model, on_event, engine=engine)
+    embedded = embed(session, encoder, max_memory=max_memory, on_event=on_event)
     filters = replace(filters or Filters(), dataset=loaded.dataset)
     n_texts = len(select(session, filters))
     if n_texts == 0:

@@ -215,13 +215,20 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedReport:
-    """What `embed` did: ``n_new`` of ``n_texts`` texts were embedded now, from ``n_tokens`` tokens."""
+    """What `embed` did.
+
+    Attributes:
+        n_new: of ``n_texts`` texts, those that got their vector now.
+        n_reused: of these, those whose vector was found in another workspace.
+        n_tokens: read for the others.
+    """
 
     embedder_id: str
     model: str
     dim: int
     n_texts: int
     n_new: int
+    n_reused: int
     n_tokens: int
     seconds: float
 
@@ -288,7 +295,7 @@ class ArrayFileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRecord:
-    """One vector file: row = text_id, ``n_rows`` valid rows of ``dim`` float32."""
+    """One vector file: row = text_id, ``n_rows`` valid rows of ``dim`` numbers (``dtype`` float32 or float16)."""
 
     embedder_id: str
     model: str

@@ -85,9 +85,16 @@ class Session:
         raise StoreError(f"{self.folder.path}: nothing is embedded{wanted} yet", hint="run: lmsys embed")
 
     def vectors(self, embedding: EmbeddingRecord) -> npt.NDArray[np.float32]:
-        """(n_rows, dim) float32 unit rows, row = text_id, mapped read-only."""
-        file = self.folder.vector_file(embedding.embedder_id)
-        return self.folder.vectors(file, n_rows=embedding.n_rows, dim=embedding.dim)
+        """(n_rows, dim) float32 unit rows, row = text_id: the mapped file, or what is stored as float16 in memory."""
+        file = self.folder.vector_file(embedding.embedder_id, embedding.dtype)
+        stored = self.folder.vectors(file, n_rows=embedding.n_rows, dim=embedding.dim, dtype=embedding.dtype)
+        if stored.dtype == np.float32:
+            return stored
+        key = f"vectors {file}"
+        kept: npt.NDArray[np.float32] | None = self.kept.get(key)
+        if kept is None or len(kept) != embedding.n_rows:
+            kept = self.kept[key] = stored.astype(np.float32)
+        return kept
 
 
 def open_session(

@@ -31,8 +31,6 @@ from lmsys_rs.workspace import checksum_of
 
 __all__ = ["Finding", "VerifyReport", "repair", "verify"]
 
-VECTOR_BYTES = 4
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -104,7 +102,7 @@ def verify(session: Session, *, on_event: OnEvent = ignore_events) -> VerifyRepo
         findings += found
         n_bytes += size
     findings += _signature_findings(session, n_signatures, width)
-    known = {*named, *(session.folder.vector_file(e.embedder_id) for e in embeddings), duplicates.SIGNATURES}
+    known = {*named, *(session.folder.vector_file(e.embedder_id, e.dtype) for e in embeddings), duplicates.SIGNATURES}
     findings += [
         Finding(kind="left over", what=file, problem="no table names this file", remedy="remove it")
         for file in sorted(session.folder.files() - known)
@@ -196,9 +194,9 @@ def _vector_findings(
     session: Session, embedding: EmbeddingRecord, blocks: list[tuple[int, int, str]]
 ) -> tuple[list[Finding], int]:
     """Blocks of a vector file that are not what was written. Rows of an older version have no checksums."""
-    file = session.folder.vector_file(embedding.embedder_id)
+    file = session.folder.vector_file(embedding.embedder_id, embedding.dtype)
     path = session.folder.path / file
-    row = embedding.dim * VECTOR_BYTES
+    row = embedding.dim * np.dtype(embedding.dtype).itemsize
     size = path.stat().st_size if path.exists() else 0
 
     def finding(start: int, stop: int, problem: str) -> Finding:
@@ -287,12 +285,13 @@ def _embedded_again(
     file, _, rows = finding.what.partition(" rows ")
     start, stop = int(rows.split("-")[0]), int(rows.split("-")[1]) + 1
     with session.store.reading() as connection:
-        embedding = next(e for e in reading.embeddings(connection) if session.folder.vector_file(e.embedder_id) == file)
+        known = {session.folder.vector_file(e.embedder_id, e.dtype): e for e in reading.embeddings(connection)}
+    embedding = known[file]
     engine = encoder(embedding)
     for at in range(start, stop, EMBED_BATCH):
         end = min(at + EMBED_BATCH, stop)
         progress = Progress(on_event, "embed", unit="texts", start=at - start, size=end - at, total=stop - start)
-        embed_block(session, engine, file, at, end, progress)
+        embed_block(session, engine, embedding, at, end, progress)
     return True
 
 

@@ -25,6 +25,7 @@ __all__ = ["DATABASE", "FOLDERS", "WorkspaceFolder", "WrittenFile", "checksum_of
 DATABASE = "lmsys.db"
 FOLDERS = ("conversations", "columns", "vectors", "graphs", "projections", "signals")
 OURS = (*FOLDERS, "backups", "writer.lock")
+VECTOR_SUFFIXES = {"float32": "f32", "float16": "f16"}
 CHECKSUM_BYTES = 1 << 20  # read at a time
 
 
@@ -80,17 +81,18 @@ class WorkspaceFolder:
         """Path of the file that the one writer holds locked."""
         return self.path / "writer.lock"
 
-    def vector_file(self, embedder_id: str) -> str:
+    def vector_file(self, embedder_id: str, dtype: str = "float32") -> str:
         """Name of the vector file of an embedder, relative to the workspace."""
-        return f"vectors/{_slug(embedder_id)}.f32"
+        return f"vectors/{_slug(embedder_id)}.{VECTOR_SUFFIXES[dtype]}"
 
-    def vectors(self, file: str, *, n_rows: int, dim: int) -> npt.NDArray[np.float32]:
-        """The first ``n_rows`` vectors, (n_rows, dim) float32, mapped read-only.
+    def vectors(self, file: str, *, n_rows: int, dim: int, dtype: str = "float32") -> npt.NDArray[Any]:
+        """The first ``n_rows`` vectors, (n_rows, dim) as they are stored, mapped read-only.
 
         Raises:
             StoreError: the file is missing or shorter than the database says.
         """
-        return self._mapped(file, np.dtype("<f4"), n_rows, dim, hint="lmsys verify --repair makes it anew")
+        stored = np.dtype(dtype).newbyteorder("<")
+        return self._mapped(file, stored, n_rows, dim, hint="lmsys verify --repair makes it anew")
 
     def signatures(self, file: str, *, n_rows: int, width: int) -> npt.NDArray[np.uint16]:
         """The first ``n_rows`` MinHash signatures, (n_rows, width) uint16, mapped read-only."""
@@ -107,10 +109,11 @@ class WorkspaceFolder:
         return np.memmap(path, dtype=dtype, mode="r", shape=(n_rows, width))
 
     def appended_vectors(
-        self, file: str, *, start: int, stop: int, dim: int
-    ) -> AbstractContextManager[npt.NDArray[np.float32]]:
-        """Rows ``start..stop`` of a vector file, (stop - start, dim) float32, to be written in place."""
-        return self.appended_rows(file, start=start, stop=stop, width=dim, dtype="<f4")
+        self, file: str, *, start: int, stop: int, dim: int, dtype: str = "float32"
+    ) -> AbstractContextManager[npt.NDArray[Any]]:
+        """Rows ``start..stop`` of a vector file, (stop - start, dim), to be written in place."""
+        stored = np.dtype(dtype).newbyteorder("<").str
+        return self.appended_rows(file, start=start, stop=stop, width=dim, dtype=stored)
 
     @contextmanager
     def appended_rows(self, file: str, *, start: int, stop: int, width: int, dtype: str) -> Iterator[npt.NDArray[Any]]:

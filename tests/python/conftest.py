@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from lmsys_rs.embedding import embed
 from lmsys_rs.loading import load
 from lmsys_rs.sample import write_sample
 from lmsys_rs.session import Session, open_session
+
+# tests are strangers to each other and to the workspaces of whoever runs them; programs they start inherit this
+os.environ["LMSYS_REUSE"] = "0"
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

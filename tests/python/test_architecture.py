@@ -67,7 +67,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "importing": {
         *("records", "session", "store", "conditions", "duplicates", "layouts", "loading", "preparing"),
     },
-    "embedding": {"records", "session", "store", "models", "layouts", "planning"},
+    "reusing": {"records", "session", "store"},
+    "embedding": {"records", "session", "store", "models", "layouts", "planning", "reusing"},
     "clustering": {"records", "session", "store", "layouts", "selection", "planning", "_core"},
     "assigning": {"records", "session", "store", "selection", "clustering", "_core"},
     "labeling": {"records", "session", "store", "layouts", "selection", "_core"},

@@ -15,6 +15,7 @@ from lmsys_rs.cli.options import (
     ColumnModel,
     ColumnText,
     ColumnTimestamp,
+    EngineOption,
     FormatName,
     Limit,
     MaxMemory,
@@ -29,7 +30,7 @@ from lmsys_rs.cli.options import (
     told_ignored,
     with_filters,
 )
-from lmsys_rs.embedding import embed
+from lmsys_rs.embedding import Dtype, embed, load_encoder
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.hub_loading import load_from_hub
 from lmsys_rs.importing import import_queries_db
@@ -202,18 +203,35 @@ def _embed(
     embedding_model: Annotated[
         str, typer.Option("--embedding-model", help="Known name, model folder or .onnx file.")
     ] = DEFAULT_MODEL,
+    engine: EngineOption = "auto",
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option("--dtype", help="How vectors are stored: float32, or float16 in half the space."),
+    ] = None,
+    no_reuse: Annotated[
+        bool, typer.Option("--no-reuse", help="Look for no vectors in other workspaces of this machine.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Embed all texts anew.")] = False,
     max_memory: MaxMemory = None,
     as_json: AsJson = False,
 ) -> None:
     """Give every distinct text its vector. Goes on where it was cut off; done texts are left alone."""
     with open_workspace(workspace) as session, render.Reporter() as reporter:
-        report = embed(session, embedding_model, force=force, max_memory=parse_size(max_memory), on_event=reporter)
+        report = embed(
+            session,
+            load_encoder(embedding_model, reporter, engine=engine),
+            force=force,
+            dtype=dtype,
+            reuse=not no_reuse,
+            max_memory=parse_size(max_memory),
+            on_event=reporter,
+        )
     if as_json:
         render.print_json(report)
     else:
         rate = f", {report.n_new / report.seconds:,.0f} texts/s" if report.n_new and report.seconds else ""
-        render.print_text(f"embedded {report.n_new:,} of {report.n_texts:,} texts with {report.model}{rate}")
+        found = f" ({report.n_reused:,} found in other workspaces)" if report.n_reused else ""
+        render.print_text(f"embedded {report.n_new:,} of {report.n_texts:,} texts with {report.model}{found}{rate}")
 
 
 def _datasets(workspace: WorkspaceOption = None, as_json: AsJson = False) -> None:

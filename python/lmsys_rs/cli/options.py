@@ -16,6 +16,7 @@ from lmsys_rs.cli import render
 from lmsys_rs.conditions import make_filters
 from lmsys_rs.config import settings
 from lmsys_rs.errors import LmsysError, StoreError
+from lmsys_rs.models import EngineName
 from lmsys_rs.readers import FORMATS
 from lmsys_rs.session import Session, open_session
 from lmsys_rs.signals import fill
@@ -30,6 +31,7 @@ __all__ = [
     "ColumnModel",
     "ColumnText",
     "ColumnTimestamp",
+    "EngineOption",
     "FormatName",
     "Limit",
     "MaxMemory",
@@ -46,6 +48,11 @@ __all__ = [
     "told_ignored",
     "with_filters",
     "workspace_path",
+]
+
+EngineOption = Annotated[
+    EngineName,
+    typer.Option("--engine", help="What embeds: auto, native (own kernels), ort (ONNX Runtime) or static."),
 ]
 
 WorkspaceOption = Annotated[

@@ -16,6 +16,7 @@ from lmsys_rs.cli.options import (
     ColumnModel,
     ColumnText,
     ColumnTimestamp,
+    EngineOption,
     FormatName,
     Limit,
     MaxMemory,
@@ -69,6 +70,7 @@ def _run(
     embedding_model: Annotated[
         str, typer.Option("--embedding-model", help="Known name, model folder or .onnx file.")
     ] = DEFAULT_MODEL,
+    engine: EngineOption = "auto",
     dataset: Annotated[str | None, typer.Option("--dataset", help="Name of the data set. Default: the file's.")] = None,
     limit: Limit = None,
     format: FormatName = "auto",
@@ -111,6 +113,7 @@ def _run(
             limit=limit,
             strict=strict,
             model=embedding_model,
+            engine=engine,
             algorithm=algorithm,
             n_clusters=clusters,
             min_cluster_size=min_cluster_size,

@@ -14,7 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.records import (
@@ -64,6 +76,7 @@ __all__ = [
     "vector_blocks",
 ]
 
+HASHES_AT_ONCE = 500  # bound values of one statement
 FETCH_ROWS = 50_000  # rows that are Python objects at a time
 
 QUERY_SCHEMA = pl.Schema(
@@ -204,6 +217,19 @@ def n_chars(connection: Connection, start: int) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(t.n_chars), 0)).where(t.text_id >= start)).scalar_one())
 
 
+def estimated_tokens(
+    connection: Connection, start: int, bytes_per_token: int, max_length: int, stop: int | None = None
+) -> int:
+    """About how many tokens the texts from number ``start`` on (before ``stop``) have, as the core estimates them."""
+    t = schema.text.c
+    one = func.length(cast(t.text, LargeBinary)) // bytes_per_token + 2
+    tokens = func.min(one, max_length) if max_length else one
+    statement = select(func.coalesce(func.sum(tokens), 0)).where(t.text_id >= start)
+    if stop is not None:
+        statement = statement.where(t.text_id < stop)
+    return int(connection.execute(statement).scalar_one())
+
+
 def datasets(connection: Connection) -> list[DatasetRecord]:
     """Every data set, oldest first."""
     d = schema.dataset
@@ -265,6 +291,24 @@ def text_range(connection: Connection, start: int, stop: int) -> pl.Series:
     table = schema.text
     statement = select(table.c.text).where(table.c.text_id >= start, table.c.text_id < stop).order_by(table.c.text_id)
     return _frame(connection, statement, {"text": pl.String()})["text"]
+
+
+def text_hashes(connection: Connection, start: int, stop: int) -> pl.Series:
+    """Hashes of the texts ``start`` to ``stop - 1``, in order."""
+    table = schema.text
+    statement = select(table.c.hash).where(table.c.text_id >= start, table.c.text_id < stop).order_by(table.c.text_id)
+    return _frame(connection, statement, {"hash": pl.Binary()})["hash"]
+
+
+def text_ids_of(connection: Connection, hashes: pl.Series) -> pl.DataFrame:
+    """(position, text_id) of those of ``hashes`` that are texts here, by position."""
+    table = schema.text
+    found = []
+    for part in hashes.rename("hash").to_frame().iter_slices(HASHES_AT_ONCE):
+        statement = select(table.c.hash, table.c.text_id).where(table.c.hash.in_(part["hash"].to_list()))
+        found.append(_frame(connection, statement, {"hash": pl.Binary(), "text_id": pl.UInt32()}))
+    wanted = hashes.rename("hash").to_frame().with_row_index("position")
+    return wanted.join(pl.concat(found), on="hash", how="inner", maintain_order="left").select("position", "text_id")
 
 
 def texts_of(connection: Connection, text_ids: npt.NDArray[np.uint32]) -> pl.Series:

@@ -194,7 +194,8 @@ def put_embedding(connection: Connection, record: EmbeddingRecord, *, file: str,
     values = {name: getattr(record, name) for name in record.__dataclass_fields__} | {"file": file}
     statement = upsert(schema.embedding).values(**values)
     if restart:
-        statement = statement.on_conflict_do_update(index_elements=["embedder_id"], set_={"n_rows": 0, "file": file})
+        anew = {"n_rows": 0, "file": file, "dtype": record.dtype}
+        statement = statement.on_conflict_do_update(index_elements=["embedder_id"], set_=anew)
         connection.execute(delete(schema.vector_block).where(schema.vector_block.c.embedder_id == record.embedder_id))
     else:
         statement = statement.on_conflict_do_nothing()
