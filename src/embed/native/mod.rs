@@ -46,8 +46,9 @@ impl NativeEmbedder {
         };
         let shapes = BertConfig::read(&config.architecture)?;
         let bytes = weights::read(path)?;
-        let kernels = Kernels::of(isa)
-            .ok_or_else(|| Error::Internal { message: format!("kernels of {isa:?} chosen without the CPU for them") })?;
+        let kernels = Kernels::of(isa).ok_or_else(|| Error::Internal {
+            message: format!("kernels of {isa:?} chosen without the CPU for them"),
+        })?;
         let model = Model::load(kernels, &bert::tensors(&bytes)?, shapes)?;
         let tokenizer = tokens::load(&config.tokenizer)?;
         tokenizer.check_vocabulary(model.n_words())?;
@@ -122,17 +123,18 @@ impl NativeEmbedder {
 
     fn embed_batch(&self, worker: &mut Worker, out: &mut [f32]) -> Result<()> {
         let dim = self.model.shapes.hidden;
-        let hidden = self.model.forward(&worker.batch, &mut worker.memory);
+        let first_only = self.config.pooling == Pooling::Cls;
+        let hidden = self.model.forward(&worker.batch, first_only, &mut worker.memory);
         let mut first = 0;
-        for (length, row) in worker.batch.lengths.iter().zip(out.chunks_exact_mut(dim)) {
+        for (text, (length, row)) in worker.batch.lengths.iter().zip(out.chunks_exact_mut(dim)).enumerate() {
             match self.config.pooling {
-                Pooling::Cls => row.copy_from_slice(&hidden.row(first)[..dim]),
+                Pooling::Cls => row.copy_from_slice(&hidden.row(text)[..dim]),
                 Pooling::Mean => {
                     row.fill(0.0);
                     for token in first..first + length {
                         row.iter_mut().zip(hidden.row(token)).for_each(|(sum, value)| *sum += value);
                     }
-                    row.iter_mut().for_each(|sum| *sum /= (*length).max(1) as f32);
+                    row.iter_mut().for_each(|sum| *sum /= *length as f32);
                 }
             }
             super::finish(row, self.config.normalize)?;
@@ -178,7 +180,14 @@ impl Embedder for NativeEmbedder {
         self.run(
             texts,
             |text| estimated_tokens(text, max_length),
-            |text, ids| self.tokenizer.encode(text, max_length, ids),
+            |text, ids| {
+                self.tokenizer.encode(text, max_length, ids)?;
+                // a tokenizer without [CLS] gives nothing for an empty text; a vector needs a token
+                if ids.is_empty() {
+                    ids.push(self.tokenizer.padding_id());
+                }
+                Ok(())
+            },
             out,
             task,
         )

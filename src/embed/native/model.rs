@@ -89,17 +89,27 @@ impl Model {
         }
     }
 
-    /// Hidden states of every token of the batch: row by row, `shapes.hidden` columns and padding.
+    /// Hidden states of the batch, `shapes.hidden` columns and padding: a row of every token, or with `first_only` one of
+    /// the first token of every text. Then the last layer is computed for those alone once attention has seen them all.
     ///
-    /// Ids are below `n_words`, texts no longer than the workspace's longest.
-    pub fn forward<'a>(&self, batch: &Batch, memory: &'a mut Workspace) -> &'a Floats {
-        let (kernels, n) = (self.kernels, batch.ids.len());
+    /// Ids are below `n_words`, texts no longer than the workspace's longest and not empty.
+    pub fn forward<'a>(&self, batch: &Batch, first_only: bool, memory: &'a mut Workspace) -> &'a Floats {
+        let (kernels, mut n) = (self.kernels, batch.ids.len());
         let Workspace { x, values, queries_keys_values, context, wide, attention } = memory;
         self.embed_tokens(batch, x);
         kernels.layer_norm(x, n, &self.norm, values);
-        for layer in &self.layers {
+        for (i, layer) in self.layers.iter().enumerate() {
             kernels.store(values, n, &layer.queries_keys_values, false, queries_keys_values);
             kernels.attend(queries_keys_values, &batch.lengths, self.shapes.heads, attention, context);
+            if first_only && i + 1 == self.layers.len() {
+                let mut first = 0;
+                for (text, length) in batch.lengths.iter().enumerate() {
+                    context.copy_row(first, text);
+                    x.copy_row(first, text);
+                    first += length;
+                }
+                n = batch.lengths.len();
+            }
             kernels.add(context, n, &layer.projection, x);
             kernels.layer_norm(x, n, &layer.attention_norm, values);
             kernels.store(values, n, &layer.wide, true, wide);

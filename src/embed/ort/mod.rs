@@ -154,7 +154,7 @@ impl OrtEmbedder {
             |values: Vec<i64>| Tensor::from_array((shape, values)).map(SessionInputValue::from).map_err(graph::failed);
         if let Some(first) = self.first_position {
             let first = first as i64;
-                let positions = (0..n).flat_map(|_| first..first + length).collect();
+            let positions = (0..n).flat_map(|_| first..first + length).collect();
             let bias: Vec<f32> = mask.iter().map(|kept| if *kept == 1 { 0.0 } else { MASKED }).collect();
             let bias = Tensor::from_array(([n, 1, 1, length], bias)).map_err(graph::failed)?;
             return Ok(vec![

@@ -129,17 +129,34 @@ table!(PORTABLE, portable_table, portable::Portable, "scalar", product::product:
 #[cfg(target_arch = "aarch64")]
 table!(NEON, neon_table, neon::Neon, "neon", product::product::<neon::Neon, _>, []);
 #[cfg(target_arch = "x86_64")]
-table!(AVX2, avx2_table, avx2::Avx2, "avx2", product::product::<avx2::Avx2, _>,
-    [target_feature(enable = "avx2,fma")]);
+table!(AVX2, avx2_table, avx2::Avx2, "avx2", product::product::<avx2::Avx2, _>, [target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-table!(AVX512, avx512_table, avx512::Avx512, "avx512f", product::product::<avx512::Avx512, _>,
-    [target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]);
+table!(
+    AVX512,
+    avx512_table,
+    avx512::Avx512,
+    "avx512f",
+    product::product::<avx512::Avx512, _>,
+    [target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+);
 #[cfg(target_arch = "x86_64")]
-table!(AVX512_BF16, avx512_bf16_table, avx512::Avx512Bf16, "avx512 bf16", product::product::<avx512::Avx512Bf16, _>,
-    [target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]);
+table!(
+    AVX512_BF16,
+    avx512_bf16_table,
+    avx512::Avx512Bf16,
+    "avx512 bf16",
+    product::product::<avx512::Avx512Bf16, _>,
+    [target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+);
 #[cfg(target_arch = "x86_64")]
-table!(AMX, amx_table, avx512::Avx512Bf16, "amx bf16", amx::product,
-    [target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]);
+table!(
+    AMX,
+    amx_table,
+    avx512::Avx512Bf16,
+    "amx bf16",
+    amx::product,
+    [target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+);
 
 impl Kernels {
     /// The kernels of an instruction set; None where this CPU does not have it.
@@ -157,9 +174,7 @@ impl Kernels {
                 Some(if is_x86_feature_detected!("avx512bf16") { &AVX512_BF16 } else { &AVX512 })
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => {
-                (has_avx512() && is_x86_feature_detected!("avx512bf16") && amx::available()).then_some(&AMX)
-            }
+            Isa::Amx => (has_avx512() && is_x86_feature_detected!("avx512bf16") && amx::available()).then_some(&AMX),
             _ => None,
         };
         table.map(|table| Self { table })
@@ -223,7 +238,14 @@ impl Kernels {
 
     /// Self-attention of texts that stand one after the other in the rows of `qkv` (queries, keys and values side by
     /// side, each `n_heads * width` columns); the context goes into the same rows of `out`.
-    pub fn attend(self, qkv: &Values, lengths: &[usize], n_heads: usize, scratch: &mut AttentionScratch, out: &mut Values) {
+    pub fn attend(
+        self,
+        qkv: &Values,
+        lengths: &[usize],
+        n_heads: usize,
+        scratch: &mut AttentionScratch,
+        out: &mut Values,
+    ) {
         let width = scratch.width;
         let n_rows: usize = lengths.iter().sum();
         assert!(n_rows <= qkv.n_rows && n_rows <= out.n_rows && qkv.columns == 3 * n_heads * width);
@@ -302,6 +324,12 @@ impl Values {
         self.columns / self.per_word
     }
 
+    /// Makes row `to` equal to row `from`.
+    pub fn copy_row(&mut self, from: usize, to: usize) {
+        let words = self.row_words();
+        self.data.words_mut().copy_within(from * words..(from + 1) * words, to * words);
+    }
+
     /// Row `row` as f32.
     pub fn row(&self, row: usize) -> Vec<f32> {
         let words = &self.data.words()[row * self.row_words()..(row + 1) * self.row_words()];
@@ -328,6 +356,12 @@ impl Floats {
     /// Row `row`, padding included.
     pub fn row(&self, row: usize) -> &[f32] {
         &self.data.floats()[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// Makes row `to` equal to row `from`.
+    pub fn copy_row(&mut self, from: usize, to: usize) {
+        let columns = self.columns;
+        self.data.floats_mut().copy_within(from * columns..(from + 1) * columns, to * columns);
     }
 
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
