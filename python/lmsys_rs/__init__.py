@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         v_measure_score,
     )
     from lmsys_rs.api import Run, Workspace, open
+    from lmsys_rs.distilling import distill
     from lmsys_rs.errors import (
         InvalidInputError,
         LmsysError,
@@ -71,6 +72,7 @@ __all__ = [
     "__version__",
     "adjusted_rand_score",
     "available_isas",
+    "distill",
     "normalized_mutual_info_score",
     "open",
     "open_conversations",
@@ -101,6 +103,7 @@ _HOME = {
         "v_measure_score",
     ),
     "api": ("Run", "Workspace", "open"),
+    "distilling": ("distill",),
     "errors": ("InvalidInputError", "LmsysError", "ModelError", "NotFittedError", "ReaderError", "StoreError"),
     "models": ("Encoder",),
     "readers": ("open_conversations",),

@@ -20,6 +20,7 @@ __all__ = [
     "KMeans",
     "KnnGraph",
     "SeenHashes",
+    "Tokenizer",
     "__version__",
     "adjusted_rand_score",
     "available_isas",
@@ -167,6 +168,7 @@ class Embedder:
         max_length: int | None = None,
         pooling: Literal["mean", "cls"] | None = None,
         normalize: bool = True,
+        provider: str = "cpu",
         n_threads: int | None = None,
     ) -> Embedder: ...
     @property
@@ -189,6 +191,31 @@ class Embedder:
         """Either "mean" or "cls"."""
     def embed_into(self, texts: _TextsLike, out: _Vectors, *, progress: _Progress | None = None) -> int:
         """Write one row per text into `out` (n, dim); returns the number of tokens read."""
+
+    def embed_tokens_into(
+        self, tokens: Sequence[Sequence[int]], out: _Vectors, *, progress: _Progress | None = None
+    ) -> None:
+        """Write one row per text into `out`, for texts that are tokens already, special ones included."""
+
+@final
+class Tokenizer:
+    """The tokenizer of a model folder, without what its file says about padding and truncation."""
+    def __new__(cls, path: str) -> Tokenizer: ...
+    def encode(self, texts: _TextsLike, *, max_length: int = 512, special: bool = True) -> list[list[int]]:
+        """The ids of each text, at most `max_length`, with or without special ones around it."""
+    def count(self, texts: _TextsLike, *, max_length: int = 512) -> npt.NDArray[np.uint64]:
+        """How often each id occurs in the texts, of which at most `max_length` tokens are read."""
+    def vocabulary(self) -> list[tuple[str, int]]:
+        """(token, id) of all tokens, added ones included, by id."""
+    @property
+    def around(self) -> tuple[list[int], list[int]]:
+        """Special tokens before and after every text."""
+    @property
+    def unknown(self) -> int | None:
+        """Id of the unknown token; None without one."""
+    @property
+    def is_fast(self) -> bool:
+        """Whether texts are read by our own WordPiece, not by the crate tokenizers."""
 
 # ---- graph, index ----------------------------------------------------------------------------------------------
 

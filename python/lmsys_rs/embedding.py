@@ -97,7 +97,8 @@ def embed(
             n_chars = reading.n_chars(connection, record.n_rows)
             n_tokens = reading.estimated_tokens(connection, record.n_rows, BYTES_PER_TOKEN, record.max_length)
         if record.n_rows < n_texts:
-            plan = plan_embedding(n_texts - record.n_rows, n_chars, encoder.dim)
+            engine = getattr(encoder, "engine", "ort")
+            plan = plan_embedding(n_texts - record.n_rows, n_chars, encoder.dim, engine)
             announce(session, plan, max_memory=max_memory, on_event=on_event)
         on_event(Event("started", "embed", 0, n_tokens, "tokens"))
         found: AbstractContextManager[list[Donor]] = (
@@ -234,7 +235,9 @@ def _embed_into(encoder: Embedder, texts: pl.Series, rows: npt.NDArray[np.float3
     return 0
 
 
-def load_encoder(name_or_path: str | Path, on_event: OnEvent, *, engine: EngineName = "auto") -> Encoder:
+def load_encoder(
+    name_or_path: str | Path, on_event: OnEvent, *, engine: EngineName = "auto", provider: str = "cpu"
+) -> Encoder:
     """The encoder of a known name or a path; its files are fetched first where they are missing."""
     started = False
 
@@ -249,7 +252,7 @@ def load_encoder(name_or_path: str | Path, on_event: OnEvent, *, engine: EngineN
 
     if name_or_path in models.REGISTRY and not models.cached(str(name_or_path)):
         on_event(Event("note", "model", message=f"fetching model {name_or_path} (once)"))
-    encoder = Encoder(name_or_path, engine=engine, on_bytes=on_bytes)
+    encoder = Encoder(name_or_path, engine=engine, provider=provider, on_bytes=on_bytes)
     if started:
         on_event(Event("finished", "model", 0, None, "B"))
     return encoder

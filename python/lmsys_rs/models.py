@@ -106,15 +106,18 @@ REGISTRY: dict[str, ModelSpec] = {
 
 
 class Encoder:
-    """A sentence-embedding model: texts in, unit vectors out. Runs locally on ONNX Runtime.
+    """A sentence-embedding model: texts in, unit vectors out. Runs on this machine.
 
     Args:
-        name_or_path: a registry name, a local folder (config.json, tokenizer.json and model.safetensors or *.onnx),
-            or an .onnx file in such a folder. A registry model is fetched once and kept in the cache.
+        name_or_path: a registry name, a local folder (config.json, tokenizer.json and model.safetensors or *.onnx; or a
+            table of token vectors, see `distill`), or an .onnx file in such a folder. A registry model is fetched once
+            and kept in the cache.
         max_length: tokens kept of a text, special tokens included; None takes the model's own.
         pooling: ``mean`` over the attention mask or ``cls``; None takes the model's own.
         engine: what computes: ``native`` (our own kernels: the BERT family from safetensors), ``ort`` (ONNX Runtime:
             any ONNX file), ``static`` (a table of token vectors), or ``auto``, what suits the model and the CPU.
+        provider: where ``ort`` computes: ``cpu``, ``cuda``, ``cuda:1`` (the second device), ``tensorrt``, ``rocm``,
+            ``migraphx``, ``coreml``, ``directml`` or ``openvino``; one that can't be had is an error, never the CPU.
 
     Attributes:
         name: short name of the model.
@@ -136,6 +139,7 @@ class Encoder:
         max_length: int | None = None,
         pooling: Literal["mean", "cls"] | None = None,
         engine: EngineName = "auto",
+        provider: str = "cpu",
         on_bytes: OnBytes | None = None,
     ) -> None:
         from lmsys_rs import _core
@@ -150,9 +154,10 @@ class Encoder:
             str(folder),
             engine=engine,
             runtime=None if runtime is None else str(runtime),
-            weights=weights,
+            weights=None if weights is None else str(folder / weights),
             max_length=max_length,
             pooling=pooling,
+            provider=provider,
             n_threads=settings().n_threads,
         )
         self.n_tokens = 0
@@ -290,6 +295,8 @@ def _known(name: str) -> ModelSpec:
 
 
 def _check_folder(folder: Path) -> None:
+    if (folder / "modules.json").is_file():
+        return  # of sentence-transformers: says where its files are, and the core reads it
     missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
     has_weights = (
         (folder / "model.safetensors").is_file() or any(folder.glob("*.onnx")) or any((folder / "onnx").glob("*.onnx"))

@@ -52,6 +52,7 @@ def run_all(
     strict: bool = False,
     model: str | Path = DEFAULT_MODEL,
     engine: EngineName = "auto",
+    provider: str = "cpu",
     algorithm: str = "kmeans",
     n_clusters: int | None = None,
     min_cluster_size: int | None = None,
@@ -65,7 +66,7 @@ def run_all(
         unit, redact: see `loading.load`.
         max_memory: bytes that no step may exceed.
         filters: which queries of the data set are clustered.
-        engine: what embeds, see `models.Encoder`.
+        engine, provider: what embeds, and where, see `models.Encoder`.
         algorithm: ``kmeans`` or ``hdbscan``.
         n_clusters: of k-means; None takes `clustering.default_k` of the number of texts.
         min_cluster_size: of HDBSCAN; None takes 25, or less for a small file.
@@ -85,7 +86,7 @@ def run_all(
         strict=strict,
         on_event=on_event,
     )
-    encoder = load_encoder(model, on_event, engine=engine)
+    encoder = load_encoder(model, on_event, engine=engine, provider=provider)
     embedded = embed(session, encoder, max_memory=max_memory, on_event=on_event)
     filters = replace(filters or Filters(), dataset=loaded.dataset)
     n_texts = len(select(session, filters))

@@ -18,7 +18,7 @@ __all__ = ["Plan", "announce", "parse_size", "plan_clustering", "plan_embedding"
 LONG_JOB_S = 20.0  # a shorter one needs no announcement
 # Measured with benches/scale.py and benches/workflow.py on 2 cores (docs/benchmarks.md)
 CONVERSATIONS_PER_S = 25_000
-TOKENS_PER_S = 8_000
+TOKENS_PER_S = {"native": 17_000, "ort": 8_000, "static": 1_500_000}
 CHARS_PER_TOKEN = 4.2
 MAX_TOKENS = 256
 MULTIPLICATIONS_PER_S = 6e10
@@ -72,10 +72,11 @@ def plan_loading(n_rows: int, n_bytes: int, max_memory: int | None = None) -> Pl
     return Plan("loading", n_rows, "conversations", n_rows / CONVERSATIONS_PER_S, disk, memory)
 
 
-def plan_embedding(n_texts: int, n_chars: int, dim: int) -> Plan:
+def plan_embedding(n_texts: int, n_chars: int, dim: int, engine: str = "ort") -> Plan:
     """Embedding ``n_texts`` texts of ``n_chars`` characters together."""
     tokens = min(n_chars / CHARS_PER_TOKEN + 2 * n_texts, MAX_TOKENS * n_texts)
-    return Plan("embedding", n_texts, "texts", tokens / TOKENS_PER_S, n_texts * dim * 4, BASE_BYTES + (400 << 20))
+    seconds = tokens / TOKENS_PER_S.get(engine, TOKENS_PER_S["ort"])
+    return Plan("embedding", n_texts, "texts", seconds, n_texts * dim * 4, BASE_BYTES + (400 << 20))
 
 
 def plan_clustering(n_texts: int, dim: int, *, algorithm: str, n_clusters: int, needs_graph: bool) -> Plan:

@@ -225,7 +225,8 @@ fn floats(bytes: &[u8], file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> 
         _ => return Tensors::parse(bytes, name, &[""])?.get(name, shape),
     };
     let got = view.shape();
-    let fits = got.len() == shape.len() && got.iter().zip(shape).all(|(got, need)| *got > 0 && [0, *got].contains(need));
+    let fits =
+        got.len() == shape.len() && got.iter().zip(shape).all(|(got, need)| *got > 0 && [0, *got].contains(need));
     if !fits {
         return Err(Error::model(format!("tensor '{name}' has shape {got:?}: need {shape:?} (0 = any)")));
     }

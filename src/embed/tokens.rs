@@ -152,7 +152,15 @@ pub fn load(path: &Path) -> Result<TextTokenizer> {
 /// The special tokens that are put before and after a text.
 fn around(hf: &Tokenizer) -> Result<(Vec<u32>, Vec<u32>)> {
     let ids = |text: &str, special| hf.encode_fast(text, special).map(|found| found.get_ids().to_vec()).map_err(failed);
-    let (plain, whole, empty) = (ids("a a", false)?, ids("a a", true)?, ids("", true)?);
+    let empty = ids("", true)?;
+    // a text that has tokens
+    let (mut text, mut plain) = ("", vec![]);
+    for probe in ["a a", "1", ".", "的"] {
+        if plain.is_empty() {
+            (text, plain) = (probe, ids(probe, false)?);
+        }
+    }
+    let whole = ids(text, true)?;
     for start in 0..=whole.len().saturating_sub(plain.len()) {
         let (before, rest) = whole.split_at(start);
         if let Some(after) = rest.strip_prefix(plain.as_slice())
@@ -203,12 +211,8 @@ pub fn check(tokens: &[Vec<u32>], max_length: usize, n_ids: usize) -> Result<()>
 }
 
 impl Tokens {
-    pub fn encode(tokenizer: &TextTokenizer, texts: &[&str], max_length: usize) -> Result<Self> {
-        let encode = |text: &&str| {
-            let mut ids = Vec::new();
-            tokenizer.encode(text, max_length, &mut ids).map(|()| ids)
-        };
-        Ok(Self(texts.par_iter().map(encode).collect::<Result<_>>()?))
+    pub fn encode(tokenizer: &TextTokenizer, texts: &[&str], max_length: usize, task: &Task) -> Result<Self> {
+        tokenizer.encode_all(texts, max_length, true, task).map(Self)
     }
 
     /// Tokens the caller made and `check` saw.

@@ -180,12 +180,7 @@ impl PyTokenizer {
 
     /// How often each id occurs in the texts, of which at most `max_length` tokens are read.
     #[pyo3(signature = (texts, *, max_length=512))]
-    fn count<'py>(
-        &self,
-        py: Python<'py>,
-        texts: &Bound<'_, PyAny>,
-        max_length: usize,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn count<'py>(&self, py: Python<'py>, texts: &Bound<'_, PyAny>, max_length: usize) -> PyResult<Bound<'py, PyAny>> {
         let texts = Texts::from_python(texts, "texts")?;
         let counts = run(py, None, |task| self.0.count(&texts.all("texts")?, max_length, task))?;
         arrays::read_only(arrays::column(py, counts))

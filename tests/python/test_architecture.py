@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workspace": {"records"},
     "locking": set(),
     "models": {"records", "_core"},
+    "distilling": {"records", "models", "_core"},
     "map": {"records", "map_clusters", "plot"},
     "map_clusters": {"records", "map"},
     "plot": {"records", "map_clusters", "map"},
@@ -109,6 +110,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *(
             "loading",
             "embedding",
+            "distilling",
             "clustering",
             "assigning",
             "labeling",
@@ -122,7 +124,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         ),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
-    "__init__": {"_core", "engine", "api", "models", "readers", "sample"},
+    "__init__": {"_core", "engine", "api", "distilling", "models", "readers", "sample"},
     "__main__": {"cli"},
 }
 ALWAYS = {"errors", "config"}

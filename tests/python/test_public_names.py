@@ -11,7 +11,15 @@ import pytest
 NAMES = [
     *("DBSCAN", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
     *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
-    *("Workspace", "__version__", "adjusted_rand_score", "available_isas", "normalized_mutual_info_score", "open"),
+    *(
+        "Workspace",
+        "__version__",
+        "adjusted_rand_score",
+        "available_isas",
+        "distill",
+        "normalized_mutual_info_score",
+        "open",
+    ),
     *("open_conversations", "trustworthiness", "v_measure_score", "write_sample"),
 ]
 

@@ -20,6 +20,7 @@ from lmsys_rs.cli.options import (
     Limit,
     MaxMemory,
     ModelDefault,
+    ProviderOption,
     Redact,
     Strict,
     Unit,
@@ -204,6 +205,7 @@ def _embed(
         str, typer.Option("--embedding-model", help="Known name, model folder or .onnx file.")
     ] = DEFAULT_MODEL,
     engine: EngineOption = "auto",
+    provider: ProviderOption = "cpu",
     dtype: Annotated[
         Dtype | None,
         typer.Option("--dtype", help="How vectors are stored: float32, or float16 in half the space."),
@@ -219,7 +221,7 @@ def _embed(
     with open_workspace(workspace) as session, render.Reporter() as reporter:
         report = embed(
             session,
-            load_encoder(embedding_model, reporter, engine=engine),
+            load_encoder(embedding_model, reporter, engine=engine, provider=provider),
             force=force,
             dtype=dtype,
             reuse=not no_reuse,

@@ -36,6 +36,7 @@ __all__ = [
     "Limit",
     "MaxMemory",
     "ModelDefault",
+    "ProviderOption",
     "Redact",
     "RunId",
     "Seed",
@@ -53,6 +54,12 @@ __all__ = [
 EngineOption = Annotated[
     EngineName,
     typer.Option("--engine", help="What embeds: auto, native (own kernels), ort (ONNX Runtime) or static."),
+]
+ProviderOption = Annotated[
+    str,
+    typer.Option(
+        "--provider", help="Where the engine ort computes: cpu, cuda, cuda:1, tensorrt, coreml, openvino, ..."
+    ),
 ]
 
 WorkspaceOption = Annotated[

@@ -61,6 +61,7 @@ STAGES = {
     "layout": "laying out",
     "cluster": "clustering",
     "label": "naming",
+    "distill": "reading tokens",
     "map": "drawing map",
     "export": "exporting",
     "fetch": "fetching",

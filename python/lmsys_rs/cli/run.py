@@ -21,6 +21,7 @@ from lmsys_rs.cli.options import (
     Limit,
     MaxMemory,
     ModelDefault,
+    ProviderOption,
     Redact,
     Seed,
     Strict,
@@ -71,6 +72,7 @@ def _run(
         str, typer.Option("--embedding-model", help="Known name, model folder or .onnx file.")
     ] = DEFAULT_MODEL,
     engine: EngineOption = "auto",
+    provider: ProviderOption = "cpu",
     dataset: Annotated[str | None, typer.Option("--dataset", help="Name of the data set. Default: the file's.")] = None,
     limit: Limit = None,
     format: FormatName = "auto",
@@ -114,6 +116,7 @@ def _run(
             strict=strict,
             model=embedding_model,
             engine=engine,
+            provider=provider,
             algorithm=algorithm,
             n_clusters=clusters,
             min_cluster_size=min_cluster_size,

@@ -72,7 +72,10 @@ impl NativeEmbedder {
         let work = || -> Result<u64> {
             let mut worker = self.wake();
             let mut n_tokens = 0;
-            while let Some((items, out)) = lock(&queue)?.next(self.budget, &cost) {
+            loop {
+                // a statement of its own, so that the queue is locked no longer than this takes
+                let next = lock(&queue)?.next(self.budget, &cost);
+                let Some((items, out)) = next else { break };
                 task.check()?;
                 n_tokens += self.embed_group(items, &encode, out, &mut worker, task)?;
                 task.advance(items.iter().map(|item| cost(item) as u64).sum());

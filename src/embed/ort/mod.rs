@@ -247,7 +247,7 @@ impl Embedder for OrtEmbedder {
         task.start(cost(texts));
         let mut n_tokens = 0;
         for (texts, out) in texts.chunks(CHUNK_TEXTS).zip(out.chunks_mut(CHUNK_TEXTS * self.dim)) {
-            let tokens = Tokens::encode(&self.tokenizer, texts, self.config.max_length)?;
+            let tokens = Tokens::encode(&self.tokenizer, texts, self.config.max_length, task)?;
             self.embed_chunk(&tokens, out, cost(texts), task)?;
             n_tokens += tokens.total();
         }

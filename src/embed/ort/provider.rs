@@ -137,11 +137,13 @@ impl Provider {
             Kind::OpenVino => {
                 let default = ep::OpenVINO::default();
                 let device = self.device.map(|device| format!("GPU.{device}"));
-                vec![match device {
-                    Some(device) => default.with_device_type(device),
-                    None => default,
-                }
-                .build()]
+                vec![
+                    match device {
+                        Some(device) => default.with_device_type(device),
+                        None => default,
+                    }
+                    .build(),
+                ]
             }
         };
         Ok(chosen.into_iter().map(ExecutionProviderDispatch::error_on_failure).collect())

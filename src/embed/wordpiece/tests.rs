@@ -7,12 +7,13 @@ use super::*;
 
 /// Pieces that overlap in many ways; what is missing makes words unknown.
 const WORDS: [&str; 24] = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "ab", "abc", "un", "able", "e", "i", "##a", "##b", "##ab", "##able",
-    "##e", "!", "[", "#", "日", "ß", "\u{1100}",
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "ab", "abc", "un", "able", "e", "i", "##a", "##b", "##ab",
+    "##able", "##e", "!", "[", "#", "日", "ß", "\u{1100}",
 ];
 
 fn tokenizer(change: impl Fn(&mut serde_json::Value)) -> Tokenizer {
-    let vocabulary: serde_json::Map<_, _> = WORDS.iter().zip(0..).map(|(word, id)| ((*word).into(), json!(id))).collect();
+    let vocabulary: serde_json::Map<_, _> =
+        WORDS.iter().zip(0..).map(|(word, id)| ((*word).into(), json!(id))).collect();
     let added: Vec<_> = (0..5)
         .map(|id| {
             json!({"id": id, "content": WORDS[id], "special": true, "single_word": false, "lstrip": false,
@@ -48,9 +49,43 @@ fn texts_with_a_catch_have_the_ids_of_the_crate() {
     let ours = WordPiece::of(&hf).unwrap();
     let long = ["a".repeat(9), "a".repeat(10), "a".repeat(100_000), "! ".repeat(50_000), "é".repeat(9), "é".repeat(10)];
     let texts = [
-        "", " ", "\t\r\n\u{b}\u{c}", "\0", "a\0b", "\u{fffd}", "abunable", "un able", "UNABLE!", "x", "ax", "##a", "#", "a##b",
-        "[CLS]", "a[CLS]b", "[cls]", "[CL", "[[MASK]]", "日a日", "ÉÈ", "e\u{301}", "\u{301}", "ß", "가", "i\u{307}", "İ", "ﬀ",
-        "\u{37e}", "\u{226e}", "a\u{200d}b", "a\u{a0}b", "👩‍💻", "a\u{ad}b", "\u{85}", "\u{1f}", "\u{7f}",
+        "",
+        " ",
+        "\t\r\n\u{b}\u{c}",
+        "\0",
+        "a\0b",
+        "\u{fffd}",
+        "abunable",
+        "un able",
+        "UNABLE!",
+        "x",
+        "ax",
+        "##a",
+        "#",
+        "a##b",
+        "[CLS]",
+        "a[CLS]b",
+        "[cls]",
+        "[CL",
+        "[[MASK]]",
+        "日a日",
+        "ÉÈ",
+        "e\u{301}",
+        "\u{301}",
+        "ß",
+        "가",
+        "i\u{307}",
+        "İ",
+        "ﬀ",
+        "\u{37e}",
+        "\u{226e}",
+        "a\u{200d}b",
+        "a\u{a0}b",
+        "👩‍💻",
+        "a\u{ad}b",
+        "\u{85}",
+        "\u{1f}",
+        "\u{7f}",
     ];
     for limit in [0, 1, 2, 100] {
         for text in texts.into_iter().chain(long.iter().map(String::as_str)) {
@@ -62,7 +97,9 @@ fn texts_with_a_catch_have_the_ids_of_the_crate() {
 
 #[test]
 fn every_character_has_the_ids_of_the_crate() {
-    for (strip_accents, lowercase) in [(json!(null), true), (json!(false), true), (json!(true), false), (json!(null), false)] {
+    for (strip_accents, lowercase) in
+        [(json!(null), true), (json!(false), true), (json!(true), false), (json!(null), false)]
+    {
         let hf = tokenizer(|file| {
             file["normalizer"]["strip_accents"] = strip_accents.clone();
             file["normalizer"]["lowercase"] = json!(lowercase);

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from bert_oracle import Matrix, embed, load, write_tokenizer
-from lmsys_rs.errors import ModelError
+from bert_oracle import Matrix, embed, load, write_tiny, write_tokenizer
+from lmsys_rs.errors import InvalidInputError, ModelError
+from lmsys_rs.models import Encoder
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 
@@ -90,3 +92,85 @@ def test_onnx_files_that_cannot_be_used_are_refused_with_the_reason(onnx_folder:
     path.write_bytes(b"")
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded"):
         load(onnx_folder)
+
+
+def test_an_onnx_file_is_found_from_any_folder(onnx_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (onnx_folder / "onnx").mkdir()
+    write_onnx(onnx_folder / "onnx" / "quantised.onnx", pooled=False)
+    monkeypatch.chdir(onnx_folder / "onnx")
+    for path in (onnx_folder / "onnx" / "quantised.onnx", Path("quantised.onnx").resolve()):
+        assert (Encoder(path).dim, Encoder(path).engine) == (8, "ort")
+
+
+def available_providers() -> list[str]:
+    import onnxruntime
+
+    names: list[str] = onnxruntime.get_available_providers()
+    return names
+
+
+NAMES = {
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+
+
+@pytest.mark.parametrize(
+    "provider", ["cuda", "cuda:1", "tensorrt", "rocm", "migraphx", "coreml", "directml", "openvino"]
+)
+def test_a_provider_that_cannot_be_had_is_an_error_never_the_cpu(onnx_folder: Path, provider: str) -> None:
+    if NAMES[provider.split(":")[0]] in available_providers():
+        pytest.skip(f"this runtime has {provider}")
+    write_onnx(onnx_folder / "model.onnx", pooled=False)
+    with pytest.raises(ModelError, match=rf"has no provider {provider.split(':')[0]}\nhint: pip install onnxruntime"):
+        load(onnx_folder, provider=provider)
+
+
+def test_the_cpu_is_a_provider(onnx_folder: Path) -> None:
+    write_onnx(onnx_folder / "model.onnx", pooled=False)
+    assert load(onnx_folder, provider="cpu").device == "cpu"
+    for wrong in ("gpu", "cuda:", "cpu:1"):
+        with pytest.raises(InvalidInputError, match=rf"provider must be one of cpu, cuda, .*: got '{wrong}'"):
+            load(onnx_folder, provider=wrong)
+
+
+KINDS = "sentence_transformers.models."
+
+
+@pytest.mark.parametrize("weights", ["safetensors", "onnx"])
+def test_a_module_that_would_be_left_out_is_refused(tmp_path: Path, weights: str) -> None:
+    write_tiny(tmp_path)
+    if weights == "onnx":
+        write_onnx(tmp_path / "model.onnx", pooled=False)
+        (tmp_path / "model.safetensors").unlink()
+
+    def modules(*names: str) -> None:
+        lines = [{"idx": i, "name": str(i), "path": "", "type": KINDS + name} for i, name in enumerate(names)]
+        (tmp_path / "modules.json").write_text(json.dumps(lines))
+
+    modules("Transformer", "Pooling", "Dropout", "Normalize")
+    assert load(tmp_path).dim == 8
+    modules("Transformer", "Pooling", "Dense", "Normalize")
+    with pytest.raises(
+        ModelError, match=r"modules\.json lists the module 'Dense', .*\nhint: export the whole model to"
+    ):
+        load(tmp_path)
+    (tmp_path / "modules.json").write_text('{"type": "Dense"}')
+    with pytest.raises(ModelError, match=r"modules\.json is damaged"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["native", "ort"])
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, engine: str) -> None:
+    write_tiny(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    file = json.loads(path.read_text())
+    file["model"]["vocab"]["zz"] = 30
+    path.write_text(json.dumps(file))
+    with pytest.raises(ModelError, match="vocabulary of 31 tokens, the model has 30 of them"):
+        load(tmp_path, engine=engine)
