@@ -62,9 +62,10 @@ docs: build ## write docs/cli.md anew, and the Rust documentation
 	$(BIN)/python docs/write_cli.py
 	cargo doc --no-deps --no-default-features
 
-bench: build ## the benchmarks: kernels (criterion) and the workflow
+bench: build ## the benchmarks: kernels (criterion), the workflow, embedding beside its peers (installed, 6 GB)
 	cargo bench --no-default-features
 	$(BIN)/python benches/workflow.py
+	$(BIN)/python benches/embedding.py
 
 web: ## rebuild the map's page from web/ (needs Node)
 	cd web && npm ci --no-audit --no-fund && npm run build
