@@ -29,9 +29,9 @@ from lmsys_rs.store import reading, writing
 
 __all__ = ["Dtype", "Embedder", "embed", "embed_block", "load_encoder"]
 
-EMBED_BATCH = 2048  # texts between two points of resumption
+EMBED_BATCH = 512  # texts before the first point of resumption
 LARGEST_BATCH = 1 << 16  # of an encoder so fast that the points themselves would take the time
-BATCH_S = 1.0  # seconds of work between two points that are enough to make them cheap
+BATCH_S = 1.0, 4.0  # seconds between two points: fewer and they cost time, more and a killed call loses work
 BYTES_PER_TOKEN = 4  # as the core estimates: tokens are counted before they are known (src/embed/mod.rs)
 
 Dtype = Literal["float32", "float16"]
@@ -181,8 +181,11 @@ def _embed_rest(
         done.n_reused += block.n_reused
         n_rows, told = stop, told + share
         on_event(Event("advanced", "embed", told, n_tokens, "tokens"))
-        if time.perf_counter() - began < BATCH_S:
+        took = time.perf_counter() - began
+        if took < BATCH_S[0]:
             size = min(2 * size, max(LARGEST_BATCH, EMBED_BATCH))
+        elif took > BATCH_S[1]:
+            size = max(size // 2, 1)
     return done
 
 
