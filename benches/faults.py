@@ -82,7 +82,9 @@ def child(data: Path, workspace: Path, fault: Fault | None) -> None:
 
     def tell(event: Any) -> None:
         if event.kind == "advanced" and event.stage == "embed":
-            print(json.dumps(["embed", event.done]), flush=True)
+            # progress is told in tokens; what must last are the rows that are recorded by now
+            with session.store.reading() as connection:
+                print(json.dumps(["embed", reading.embeddings(connection)[-1].n_rows]), flush=True)
         if event.kind == "advanced" and event.stage == "load":
             with opened[0].store.reading() as connection:  # what a user could see at this moment
                 print(json.dumps(["load", reading.counts(connection)["n_conversations"]]), flush=True)
