@@ -13,6 +13,7 @@ pub struct Vectors<'a> {
     data: &'a [f32],
     n: usize,
     dim: usize,
+    largest: f32,
 }
 
 impl<'a> Vectors<'a> {
@@ -31,18 +32,26 @@ impl<'a> Vectors<'a> {
         if data.len() != n * dim {
             return Err(Error::invalid(format!("{n} rows of {dim} need {} values: got {}", n * dim, data.len())));
         }
-        let bad = data
+        let blocks: Vec<(f32, bool)> = data
             .par_chunks(dim * BLOCK_ROWS)
-            .enumerate()
-            .filter_map(|(block, rows)| {
-                let position = rows.iter().position(|value| !value.is_finite())?;
-                Some(block * BLOCK_ROWS + position / dim)
+            .map(|rows| {
+                let finite =
+                    |(largest, all): (f32, bool), value: &f32| (largest.max(value.abs()), all & value.is_finite());
+                rows.iter().fold((0.0, true), finite)
             })
-            .min();
-        if let Some(row) = bad {
+            .collect();
+        if let Some(block) = blocks.iter().position(|(_, finite)| !finite) {
+            let rows = data[block * dim * BLOCK_ROWS..].chunks_exact(dim);
+            let row = block * BLOCK_ROWS + rows.take_while(|row| row.iter().all(|value| value.is_finite())).count();
             return Err(Error::invalid(format!("all values must be finite: row {row} has NaN or infinity")));
         }
-        Ok(Self { data, n, dim })
+        let largest = blocks.iter().fold(0f32, |a, (b, _)| a.max(*b));
+        Ok(Self { data, n, dim, largest })
+    }
+
+    /// Largest absolute value.
+    pub fn largest(&self) -> f32 {
+        self.largest
     }
 
     pub fn n(&self) -> usize {

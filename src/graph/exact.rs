@@ -1,16 +1,16 @@
-//! The exact kNN graph: every pair of rows is looked at, in tiles. O(n^2 dim) time, O(n k) memory.
+//! The exact kNN graph: every pair of rows is looked at once, in tiles. O(n^2 dim) time, O(n k) memory.
 
 use rayon::prelude::*;
 
 use super::KnnGraph;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Nearest, Points};
+use crate::kernels::tiles::{Columns, Hits, Rows, scale_for};
+use crate::kernels::{self, Nearest, Shortlists};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
 /// Rows of one block of work: big enough for the product to be compute-bound, small enough for a quick stop.
 const BLOCK_ROWS: usize = 256;
-
 /// The `k` nearest other rows of every row.
 ///
 /// With fewer than `k` other rows the graph has `k = max(1, n - 1)`.
@@ -21,34 +21,103 @@ pub fn build(vectors: Vectors<'_>, k: usize, task: &Task) -> Result<KnnGraph> {
     if k == 0 {
         return Err(Error::invalid("k must be at least 1: got 0"));
     }
-    let n = vectors.n();
+    let (n, dim) = (vectors.n(), vectors.dim());
     let k = k.min(n.saturating_sub(1)).max(1);
-    let isa = kernels::isa();
-    let squared_norms = vectors.squared_norms();
-    let points = Points { rows: vectors.data(), squared_norms: &squared_norms, dim: vectors.dim(), pass: None };
-    let (mut indices, mut distances) = (vec![0u32; n * k], vec![0f32; n * k]);
-    task.start(n as u64);
-    indices.par_chunks_mut(BLOCK_ROWS * k).zip(distances.par_chunks_mut(BLOCK_ROWS * k)).enumerate().try_for_each(
-        |(block, (indices, distances))| {
+    let kernels = kernels::for_width(dim);
+    let scale = scale_for(vectors.largest());
+    let rows = Rows::new(kernels, n, dim, scale, |i| vectors.row(i));
+    let measure = |a: u32, b: u32| kernels::between(vectors.data(), dim, a, b);
+    let range = |block: usize| block * BLOCK_ROWS..n.min((block + 1) * BLOCK_ROWS);
+    let n_blocks = n.div_ceil(BLOCK_ROWS);
+    task.start((n * n / 2).div_ceil(BLOCK_ROWS) as u64);
+
+    let largest = rows.largest();
+    let first: Vec<(Columns, Shortlists)> = (0..n_blocks)
+        .into_par_iter()
+        .map(|block| {
             task.check()?;
-            let start = block * BLOCK_ROWS;
-            let n_rows = indices.len() / k;
-            let mut found = vec![Nearest { id: super::MISSING, squared_distance: f64::INFINITY }; n_rows * k];
-            let rows = vectors.rows(start, start + n_rows);
-            kernels::nearest_rows(isa, rows, points, k, |i| Some((start + i) as u32), &mut found);
-            for ((nearest, id), distance) in found.iter().zip(indices).zip(distances) {
-                *id = nearest.id;
-                *distance = nearest.squared_distance.sqrt() as f32;
+            let range = range(block);
+            let columns = Columns::new(kernels, range.len(), dim, scale, |i| vectors.row(range.start + i));
+            let margins = (0..range.len()).map(|i| columns.margin_of_column(i, largest)).collect();
+            let mut lists = Shortlists::new(k, margins);
+            let other = |query: usize, row: u32| (range.start + query) as u32 != row;
+            let measure = |query: usize, row: u32| measure((range.start + query) as u32, row);
+            kernels::scan(kernels, (&rows, range.clone()), &columns, other, measure, &mut lists, &mut Hits::default());
+            Ok((columns, lists))
+        })
+        .collect::<Result<_>>()?;
+    let (columns, lists): (Vec<Columns>, Vec<Shortlists>) = first.into_iter().unzip();
+    let mut lists: Vec<Option<Shortlists>> = lists.into_iter().map(Some).collect();
+    for round in 0..n_blocks.next_multiple_of(2).saturating_sub(1) {
+        let pairs: Vec<(usize, usize)> = pairs(n_blocks, round).collect();
+        let taken: Vec<_> =
+            pairs.iter().filter_map(|&(a, b)| Some((a, lists[a].take()?, b, lists[b].take()?))).collect();
+        let met = taken.into_par_iter().map_init(Hits::default, |hits, (a, mut of_a, b, mut of_b)| {
+            task.check()?;
+            let (rows, columns) = ((&rows, range(a)), &columns[b]);
+            kernels::scan_both_ways(kernels, rows, columns, b * BLOCK_ROWS, measure, &mut of_a, &mut of_b, hits);
+            task.advance(BLOCK_ROWS as u64);
+            Ok((a, of_a, b, of_b))
+        });
+        for (a, of_a, b, of_b) in met.collect::<Result<Vec<_>>>()? {
+            (lists[a], lists[b]) = (Some(of_a), Some(of_b));
+        }
+    }
+    let lists: Vec<Shortlists> = lists.into_iter().flatten().collect();
+    settle(&lists, BLOCK_ROWS, k, n, measure, task)
+}
+
+/// Which blocks meet in a round: in `n` (or, for an odd number, `n`) rounds each block meets every other once, and no
+/// block is in two pairs of a round (the circle method of round-robin tournaments).
+fn pairs(n_blocks: usize, round: usize) -> impl Iterator<Item = (usize, usize)> {
+    let even = n_blocks.next_multiple_of(2);
+    let circle = even - 1;
+    (0..even / 2)
+        .map(move |i| match i {
+            0 => (circle, round),
+            _ => ((round + i) % circle, (round + circle - i) % circle),
+        })
+        .filter(move |(a, b)| a.max(b) < &n_blocks)
+        .map(|(a, b)| (a.min(b), a.max(b)))
+}
+
+/// The graph of what the lists of all blocks hold.
+fn settle(
+    lists: &[Shortlists],
+    block_rows: usize,
+    k: usize,
+    n: usize,
+    measure: impl Fn(u32, u32) -> f64 + Sync,
+    task: &Task,
+) -> Result<KnnGraph> {
+    let (mut indices, mut distances) = (vec![super::MISSING; n * k], vec![f32::INFINITY; n * k]);
+    indices
+        .par_chunks_mut(block_rows * k)
+        .zip(distances.par_chunks_mut(block_rows * k))
+        .zip(lists)
+        .enumerate()
+        .try_for_each(|(block, ((indices, distances), lists))| {
+            task.check()?;
+            for query in 0..lists.n() {
+                let row = (block * block_rows + query) as u32;
+                let nearest = lists.settle(query, |other| measure(row, other));
+                write(&nearest, &mut indices[query * k..][..k], &mut distances[query * k..][..k]);
             }
-            task.advance(n_rows as u64);
             Ok(())
-        },
-    )?;
+        })?;
     KnnGraph::from_parts(indices, distances, n, k)
 }
 
-/// The graph of `vectors` out of the graph of some of its rows: the same graph as `build` makes, for the price of the
-/// new rows, O(n_new n dim).
+/// One neighbor list.
+pub(super) fn write(nearest: &[Nearest], indices: &mut [u32], distances: &mut [f32]) {
+    for ((nearest, id), distance) in nearest.iter().zip(indices).zip(distances) {
+        *id = nearest.id;
+        *distance = nearest.squared_distance.sqrt() as f32;
+    }
+}
+
+/// The graph of `vectors` out of the graph of some of its rows: the same graph as `build` makes where the old one is
+/// exact, for the price of the new rows, O(n_new n dim).
 ///
 /// `positions` says which row of `vectors` each point of `old` is, ascending; the other rows are new. The result has as
 /// many neighbors per row as `old`.
@@ -69,58 +138,67 @@ pub fn extend(old: &KnnGraph, positions: &[u32], vectors: Vectors<'_>, task: &Ta
     let mut is_old = vec![false; n];
     positions.iter().for_each(|position| is_old[*position as usize] = true);
     let new: Vec<u32> = (0..n as u32).filter(|row| !is_old[*row as usize]).collect();
-    let row = |i: u32| &vectors.data()[i as usize * dim..(i as usize + 1) * dim];
-    let gather = |ids: &[u32]| ids.iter().flat_map(|i| row(*i)).copied().collect::<Vec<f32>>();
-    let isa = kernels::isa();
-    let squared_norms = vectors.squared_norms();
-    let all = Points { rows: vectors.data(), squared_norms: &squared_norms, dim, pass: None };
-    let new_rows = gather(&new);
-    let new_norms: Vec<f32> = new.iter().map(|i| squared_norms[*i as usize]).collect();
-    let added = Points { rows: &new_rows, squared_norms: &new_norms, dim, pass: None };
-    let empty = Nearest { id: super::MISSING, squared_distance: f64::INFINITY };
+    let (kernels, scale) = (kernels::for_width(dim), scale_for(vectors.largest()));
+    let measure = |a: u32, b: u32| kernels::between(vectors.data(), dim, a, b);
+    let all = Rows::new(kernels, n, dim, scale, |i| vectors.row(i));
+    let added = Rows::new(kernels, new.len(), dim, scale, |i| vectors.row(new[i] as usize));
     task.start(n as u64);
+
     // new rows look at all rows; old rows at the new ones, beside the neighbors they have
-    let of_new = new.par_chunks(BLOCK_ROWS).map(|ids| {
+    let look = |ids: &[u32], among: &Rows, id_of: &(dyn Fn(u32) -> u32 + Sync)| -> Result<Shortlists> {
         task.check()?;
-        let mut found = vec![empty; ids.len() * k];
-        kernels::nearest_rows(isa, &gather(ids), all, k, |i| Some(ids[i]), &mut found);
-        task.advance(ids.len() as u64);
-        Ok(found)
-    });
-    let of_new: Vec<Vec<Nearest>> = of_new.collect::<Result<_>>()?;
-    let of_old = positions.par_chunks(BLOCK_ROWS).enumerate().map(|(block, ids)| {
-        task.check()?;
-        let rows = gather(ids);
-        let mut found = vec![empty; ids.len() * k];
-        kernels::nearest_rows(isa, &rows, added, k, |_| None, &mut found);
-        let mut merged = Vec::with_capacity(found.len());
-        for (i, (own, nearer)) in rows.chunks_exact(dim).zip(found.chunks_exact(k)).enumerate() {
-            // measured again: the stored distances are rounded, and equal ones must fall as they do in `build`
-            let kept = old.neighbors(block * BLOCK_ROWS + i).map(|(id, _)| {
-                let id = positions[id as usize];
-                Nearest { id, squared_distance: kernels::squared_distance(own, row(id)) }
-            });
-            let fresh = nearer.iter().filter(|nearest| nearest.id != super::MISSING);
-            let fresh = fresh.map(|nearest| Nearest { id: new[nearest.id as usize], ..*nearest });
-            let mut list: Vec<Nearest> = kept.chain(fresh).collect();
-            list.sort_unstable_by(|a, b| a.squared_distance.total_cmp(&b.squared_distance).then(a.id.cmp(&b.id)));
-            merged.extend_from_slice(&list[..k]);
+        let columns = Columns::new(kernels, ids.len(), dim, scale, |i| vectors.row(ids[i] as usize));
+        let largest = among.largest();
+        let mut lists = Shortlists::new(k, (0..ids.len()).map(|i| columns.margin_of_column(i, largest)).collect());
+        let mut hits = Hits::default();
+        let accept = |query: usize, row: u32| ids[query] != id_of(row);
+        let measure = |query: usize, row: u32| measure(ids[query], id_of(row));
+        // in parts, so that a stop takes effect
+        for start in (0..among.n()).step_by(64 * BLOCK_ROWS) {
+            task.check()?;
+            let range = start..among.n().min(start + 64 * BLOCK_ROWS);
+            kernels::scan(kernels, (among, range), &columns, accept, measure, &mut lists, &mut hits);
         }
         task.advance(ids.len() as u64);
-        Ok(merged)
-    });
-    let of_old: Vec<Vec<Nearest>> = of_old.collect::<Result<_>>()?;
-    let (mut indices, mut distances) = (vec![0u32; n * k], vec![0f32; n * k]);
-    let mut place = |ids: &[u32], lists: &[Vec<Nearest>]| {
-        for (i, list) in ids.iter().zip(lists.iter().flat_map(|block| block.chunks_exact(k))) {
-            for (j, nearest) in list.iter().enumerate() {
-                indices[*i as usize * k + j] = nearest.id;
-                distances[*i as usize * k + j] = nearest.squared_distance.sqrt() as f32;
-            }
-        }
+        Ok(lists)
     };
-    place(&new, &of_new);
-    place(positions, &of_old);
+    let of_new: Vec<Vec<Nearest>> = new
+        .par_chunks(BLOCK_ROWS)
+        .map(|ids| {
+            let lists = look(ids, &all, &|row| row)?;
+            Ok((0..ids.len()).map(|query| lists.settle(query, |row| measure(ids[query], row))).collect::<Vec<_>>())
+        })
+        .collect::<Result<Vec<_>>>()?
+        .concat();
+    let of_old: Vec<Vec<Nearest>> = positions
+        .par_chunks(BLOCK_ROWS)
+        .enumerate()
+        .map(|(block, ids)| {
+            let lists = look(ids, &added, &|row| new[row as usize])?;
+            Ok((0..ids.len())
+                .map(|query| {
+                    let mut nearest = lists.settle(query, |row| measure(ids[query], new[row as usize]));
+                    nearest.iter_mut().for_each(|nearest| nearest.id = new[nearest.id as usize]);
+                    // measured again: the stored distances are rounded, and equal ones must fall as they do in `build`
+                    nearest.extend(old.neighbors(block * BLOCK_ROWS + query).map(|(id, _)| {
+                        let id = positions[id as usize];
+                        Nearest { id, squared_distance: measure(ids[query], id) }
+                    }));
+                    nearest.sort_unstable_by(Nearest::order);
+                    nearest.truncate(k);
+                    nearest
+                })
+                .collect::<Vec<_>>())
+        })
+        .collect::<Result<Vec<_>>>()?
+        .concat();
+    let (mut indices, mut distances) = (vec![0u32; n * k], vec![0f32; n * k]);
+    for (ids, lists) in [(&new[..], of_new), (positions, of_old)] {
+        for (id, nearest) in ids.iter().zip(&lists) {
+            let at = *id as usize * k;
+            write(nearest, &mut indices[at..at + k], &mut distances[at..at + k]);
+        }
+    }
     KnnGraph::from_parts(indices, distances, n, k)
 }
 
@@ -130,7 +208,37 @@ mod tests {
 
     use super::*;
 
+    /// All pairs, measured.
+    fn oracle(vectors: Vectors<'_>, k: usize) -> Vec<Vec<(u32, f32)>> {
+        let (n, dim) = (vectors.n() as u32, vectors.dim());
+        (0..n)
+            .map(|i| {
+                let measured =
+                    |j: u32| Nearest { id: j, squared_distance: kernels::between(vectors.data(), dim, i, j) };
+                let mut all: Vec<Nearest> = (0..n).filter(|j| *j != i).map(measured).collect();
+                all.sort_by(Nearest::order);
+                all.iter().take(k).map(|nearest| (nearest.id, nearest.squared_distance.sqrt() as f32)).collect()
+            })
+            .collect()
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn the_graph_is_that_of_all_pairs(
+            n in 2usize..900, dim in 1usize..70, k in 1usize..20, steps in 1u32..40, seed in 0u64..1000
+        ) {
+            // few distinct values make ties and duplicates
+            let mut rng = crate::random::Rng::new(seed, 0);
+            let data: Vec<f32> = (0..n * dim).map(|_| rng.below(steps as usize) as f32 - 3.3).collect();
+            let vectors = Vectors::new(&data, n, dim).unwrap();
+            let graph = build(vectors, k, &Task::new()).unwrap();
+            for (i, want) in oracle(vectors, k.min(n - 1)).iter().enumerate() {
+                prop_assert_eq!(&graph.neighbors(i).collect::<Vec<_>>(), want, "row {}", i);
+            }
+        }
+
         #[test]
         fn an_extended_graph_is_the_graph_built_anew(
             data in prop::collection::vec(-3i8..4, 40..160),
@@ -149,14 +257,27 @@ mod tests {
     }
 
     #[test]
-    fn neighbors_are_ascending_and_never_the_point_itself() {
-        let data: Vec<f32> = (0..50).map(|i| (i * i % 17) as f32).collect();
-        let graph = build(Vectors::new(&data, 50, 1).unwrap(), 5, &Task::new()).unwrap();
-        for i in 0..50 {
-            let neighbors: Vec<_> = graph.neighbors(i).collect();
-            assert_eq!(neighbors.len(), 5);
-            assert!(neighbors.iter().all(|(id, _)| *id as usize != i));
-            assert!(neighbors.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+    fn every_block_meets_every_other_once() {
+        for n in 1..12 {
+            let mut met = vec![0; n * n];
+            for round in 0..n.next_multiple_of(2) - 1 {
+                let mut busy = vec![false; n];
+                for (a, b) in pairs(n, round) {
+                    met[a * n + b] += 1;
+                    assert!(!std::mem::replace(&mut busy[a], true) && !std::mem::replace(&mut busy[b], true));
+                }
+            }
+            assert!((0..n).all(|a| (0..n).all(|b| met[a * n + b] == usize::from(a < b))), "{n}");
+        }
+    }
+
+    #[test]
+    fn rows_whose_squares_are_beyond_float32_have_neighbors() {
+        let data: Vec<f32> = (0..300).map(|i| 1e30 * (i * 7 % 300) as f32).collect();
+        let vectors = Vectors::new(&data, 300, 1).unwrap();
+        let graph = build(vectors, 3, &Task::new()).unwrap();
+        for (i, want) in oracle(vectors, 3).iter().enumerate() {
+            assert_eq!(&graph.neighbors(i).collect::<Vec<_>>(), want);
         }
     }
 

@@ -103,10 +103,8 @@ pub unsafe fn product<E: Epilogue<Avx512Bf16>>(job: &Product, epilogue: &E) {
         for row in (0..job.n_rows).step_by(BLOCK) {
             block(job.a.add(row * job.a_stride), job.a_stride, b, job.n_words, &mut sums);
             for r in 0..BLOCK.min(job.n_rows - row) {
-                for half in [0, TILE_WORDS] {
-                    let values = Avx512Bf16::load(sums.0.as_ptr().add(r * BLOCK + half));
-                    epilogue.finish(values, row + r, column + half);
-                }
+                let halves = [0, TILE_WORDS].map(|half| Avx512Bf16::load(sums.0.as_ptr().add(r * BLOCK + half)));
+                epilogue.finish_row(halves, row + r, column);
             }
         }
     }

@@ -71,6 +71,16 @@ unsafe impl Simd for Avx2 {
         _mm256_blendv_ps(_mm256_set1_ps(fill), values, _mm256_castsi256_ps(inside))
     }
     #[inline(always)]
+    unsafe fn at_least(a: __m256, b: __m256) -> u32 {
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b)) as u32
+    }
+    #[inline(always)]
+    unsafe fn blend(mask: u32, a: __m256, b: __m256) -> __m256 {
+        let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        let chosen = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), bits), bits);
+        _mm256_blendv_ps(a, b, _mm256_castsi256_ps(chosen))
+    }
+    #[inline(always)]
     unsafe fn sum(values: __m256) -> f32 {
         let half = _mm_add_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps::<1>(values));
         let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -97,6 +107,10 @@ unsafe impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn store_values(to: *mut u32, index: usize, values: __m256) {
         _mm256_storeu_ps(to.cast::<f32>().add(index), values);
+    }
+    #[inline(always)]
+    unsafe fn load_values(from: *const u32, index: usize) -> __m256 {
+        Self::load(from.cast::<f32>().add(index))
     }
     #[inline(always)]
     unsafe fn tile<E: Epilogue<Self>>(rows: usize, vectors: usize, tile: Tile, epilogue: &E) {

@@ -68,6 +68,14 @@ macro_rules! f32_lanes {
             _mm512_mask_blend_ps(mask, _mm512_set1_ps(fill), values)
         }
         #[inline(always)]
+        unsafe fn at_least(a: __m512, b: __m512) -> u32 {
+            _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) as u32
+        }
+        #[inline(always)]
+        unsafe fn blend(mask: u32, a: __m512, b: __m512) -> __m512 {
+            _mm512_mask_blend_ps(mask as u16, a, b)
+        }
+        #[inline(always)]
         unsafe fn sum(values: __m512) -> f32 {
             _mm512_reduce_add_ps(values)
         }
@@ -103,6 +111,10 @@ unsafe impl Simd for Avx512 {
     unsafe fn store_values(to: *mut u32, index: usize, values: __m512) {
         _mm512_storeu_ps(to.cast::<f32>().add(index), values);
     }
+    #[inline(always)]
+    unsafe fn load_values(from: *const u32, index: usize) -> __m512 {
+        _mm512_loadu_ps(from.cast::<f32>().add(index))
+    }
 }
 
 unsafe impl Simd for Avx512Bf16 {
@@ -126,5 +138,10 @@ unsafe impl Simd for Avx512Bf16 {
     unsafe fn store_values(to: *mut u32, index: usize, values: __m512) {
         let narrow = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
         _mm256_storeu_si256(to.cast::<u16>().add(index).cast(), narrow);
+    }
+    #[inline(always)]
+    unsafe fn load_values(from: *const u32, index: usize) -> __m512 {
+        let narrow = _mm256_loadu_si256(from.cast::<u16>().add(index).cast());
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(narrow)))
     }
 }

@@ -17,8 +17,10 @@ mod avx512;
 mod functions;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod points;
 mod portable;
 mod product;
+mod scan;
 mod simd;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,8 @@ use self::aligned::Aligned;
 use self::attention::{Head, Scratch};
 use self::product::{Add, Product, Store};
 use super::Isa;
+
+pub use self::points::{Columns, GROUP, Hits, Rows, TopTwos, scale_for};
 
 /// Columns are counted in multiples of the widest panel, on every instruction set.
 const PANEL: usize = 32;
@@ -53,6 +57,9 @@ struct Table {
     store: unsafe fn(&Product, &Store<false>),
     store_gelu: unsafe fn(&Product, &Store<true>),
     add: unsafe fn(&Product, &Add),
+    top_two: unsafe fn(&Product, &scan::TopTwo),
+    above: unsafe fn(&Product, &scan::Above),
+    convert: unsafe fn(*const f32, usize, usize, f32, *mut u32) -> (f32, f32),
     norm: unsafe fn(&NormRows),
     attend: unsafe fn(&Head),
 }
@@ -102,6 +109,27 @@ macro_rules! table {
                 unsafe { $product(job, epilogue) }
             }
             $(#[$attribute])?
+            pub(super) unsafe fn top_two(job: &Product, epilogue: &scan::TopTwo) {
+                // SAFETY: the contract of this table
+                unsafe { $product(job, epilogue) }
+            }
+            $(#[$attribute])?
+            pub(super) unsafe fn above(job: &Product, epilogue: &scan::Above) {
+                // SAFETY: the contract of this table
+                unsafe { $product(job, epilogue) }
+            }
+            $(#[$attribute])?
+            pub(super) unsafe fn convert(
+                from: *const f32,
+                n: usize,
+                padded: usize,
+                scale: f32,
+                to: *mut u32,
+            ) -> (f32, f32) {
+                // SAFETY: the contract of this table
+                unsafe { scan::convert::<$simd>(from, n, padded, scale, to) }
+            }
+            $(#[$attribute])?
             pub(super) unsafe fn norm(job: &NormRows) {
                 // SAFETY: the contract of this table
                 unsafe { norm_rows::<$simd>(job) }
@@ -119,6 +147,9 @@ macro_rules! table {
             store: $module::store,
             store_gelu: $module::store_gelu,
             add: $module::add,
+            top_two: $module::top_two,
+            above: $module::above,
+            convert: $module::convert,
             norm: $module::norm,
             attend: $module::attend,
         };
@@ -159,6 +190,9 @@ table!(
 );
 
 impl Kernels {
+    /// Plain Rust, for any CPU.
+    pub const PLAIN: Self = Self { table: &PORTABLE };
+
     /// The kernels of an instruction set; None where this CPU does not have it.
     pub fn of(isa: Isa) -> Option<Self> {
         let table = match isa {
@@ -178,6 +212,15 @@ impl Kernels {
             _ => None,
         };
         table.map(|table| Self { table })
+    }
+
+    /// The kernels of this instruction set that multiply f32.
+    pub fn in_f32(self) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_bf16() {
+            return Self { table: &AVX512 };
+        }
+        self
     }
 
     /// What multiplies: instruction set and, where it is not f32, the format.

@@ -69,6 +69,16 @@ unsafe impl Simd for Neon {
         vbslq_f32(vcltq_u32(lanes, vdupq_n_u32(n.min(4) as u32)), values, vdupq_n_f32(fill))
     }
     #[inline(always)]
+    unsafe fn at_least(a: float32x4_t, b: float32x4_t) -> u32 {
+        let bits = vld1q_u32([1u32, 2, 4, 8].as_ptr());
+        vaddvq_u32(vandq_u32(vcgeq_f32(a, b), bits))
+    }
+    #[inline(always)]
+    unsafe fn blend(mask: u32, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        let bits = vld1q_u32([1u32, 2, 4, 8].as_ptr());
+        vbslq_f32(vtstq_u32(vdupq_n_u32(mask), bits), b, a)
+    }
+    #[inline(always)]
     unsafe fn sum(values: float32x4_t) -> f32 {
         vaddvq_f32(values)
     }
@@ -91,6 +101,10 @@ unsafe impl Simd for Neon {
     #[inline(always)]
     unsafe fn store_values(to: *mut u32, index: usize, values: float32x4_t) {
         vst1q_f32(to.cast::<f32>().add(index), values);
+    }
+    #[inline(always)]
+    unsafe fn load_values(from: *const u32, index: usize) -> float32x4_t {
+        Self::load(from.cast::<f32>().add(index))
     }
     #[inline(always)]
     unsafe fn tile<E: Epilogue<Self>>(rows: usize, vectors: usize, tile: Tile, epilogue: &E) {

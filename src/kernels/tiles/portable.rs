@@ -73,6 +73,14 @@ unsafe impl Simd for Portable {
         std::array::from_fn(|i| if i < n { values[i] } else { fill })
     }
     #[inline(always)]
+    unsafe fn at_least(a: Self::F, b: Self::F) -> u32 {
+        (0..LANES).fold(0, |mask, i| mask | u32::from(a[i] >= b[i]) << i)
+    }
+    #[inline(always)]
+    unsafe fn blend(mask: u32, a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| if mask >> i & 1 == 1 { b[i] } else { a[i] })
+    }
+    #[inline(always)]
     unsafe fn sum(values: Self::F) -> f32 {
         (values[0] + values[2]) + (values[1] + values[3])
     }
@@ -95,6 +103,10 @@ unsafe impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_values(to: *mut u32, index: usize, values: Self::F) {
         Self::store(to.cast::<f32>().add(index), values);
+    }
+    #[inline(always)]
+    unsafe fn load_values(from: *const u32, index: usize) -> Self::F {
+        Self::load(from.cast::<f32>().add(index))
     }
     #[inline(always)]
     unsafe fn tile<E: Epilogue<Self>>(rows: usize, vectors: usize, tile: Tile, epilogue: &E) {

@@ -37,6 +37,10 @@ pub unsafe trait Simd: Copy {
     unsafe fn round(values: Self::F) -> Self::F;
     /// The first `n` lanes of `values`, `fill` in the others.
     unsafe fn first_lanes(values: Self::F, n: usize, fill: f32) -> Self::F;
+    /// One bit per lane: a >= b, and not where one is NaN.
+    unsafe fn at_least(a: Self::F, b: Self::F) -> u32;
+    /// The lanes of `b` where `mask` has a bit, those of `a` elsewhere.
+    unsafe fn blend(mask: u32, a: Self::F, b: Self::F) -> Self::F;
     /// Added in a fixed order.
     unsafe fn sum(values: Self::F) -> f32;
     unsafe fn largest(values: Self::F) -> f32;
@@ -47,6 +51,8 @@ pub unsafe trait Simd: Copy {
     unsafe fn product(acc: Self::F, a: Self::W, b: Self::W) -> Self::F;
     /// Writes `LANES` values in the format of words, from value `index` of `to` on.
     unsafe fn store_values(to: *mut u32, index: usize, values: Self::F);
+    /// Reads what `store_values` wrote.
+    unsafe fn load_values(from: *const u32, index: usize) -> Self::F;
     /// Computes the register tile of `rows` x `vectors`: `micro` with constants.
     unsafe fn tile<E: Epilogue<Self>>(rows: usize, vectors: usize, tile: Tile, epilogue: &E);
 }
@@ -67,6 +73,14 @@ pub struct Tile {
 pub trait Epilogue<S: Simd> {
     /// `sums` are those of column `column` and on, of row `row`.
     unsafe fn finish(&self, sums: S::F, row: usize, column: usize);
+
+    /// All sums of a row of the tile, from `column` on.
+    #[inline(always)]
+    unsafe fn finish_row<const N: usize>(&self, sums: [S::F; N], row: usize, column: usize) {
+        for (n, sums) in sums.into_iter().enumerate() {
+            self.finish(sums, row, column + n * S::LANES);
+        }
+    }
 }
 
 /// One register tile: M rows of `a` times N vectors of columns of `b`.
@@ -93,9 +107,7 @@ pub unsafe fn micro<S: Simd, const M: usize, const N: usize, E: Epilogue<S>>(til
         }
     }
     for (m, row) in sums.iter().enumerate() {
-        for (n, sums) in row.iter().enumerate() {
-            epilogue.finish(*sums, tile.row + m, tile.column + n * S::LANES);
-        }
+        epilogue.finish_row(*row, tile.row + m, tile.column);
     }
 }
 

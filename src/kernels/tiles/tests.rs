@@ -222,3 +222,85 @@ fn no_tile_stays_configured() {
     amx.store(&Values::zeros(amx, 3, 32), 3, &packed, false, &mut out);
     assert!(!amx_emulator::is_configured());
 }
+
+/// Scores of all pairs in f64, and how far the kernels may be off.
+fn scores(rows: &[f32], columns: &[f32], dim: usize) -> Vec<Vec<f64>> {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| *x as f64 * *y as f64).sum::<f64>();
+    rows.chunks_exact(dim)
+        .map(|row| columns.chunks_exact(dim).map(|column| dot(row, column) - 0.5 * dot(column, column)).collect())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_two_best_of_each_group_are_within_the_margin(
+        m in 1usize..70, n in 1usize..140, dim in 1usize..130, scale in -60i32..60, seed in 0u64..1000
+    ) {
+        let (mut rng, size) = (Rng::new(seed, 1), 2f32.powi(scale));
+        let mut draw = |len: usize| (0..len).map(|_| size * rng.normal() as f32).collect::<Vec<f32>>();
+        let (left, right) = (draw(m * dim), draw(n * dim));
+        let want = scores(&left, &right, dim);
+        let factor = scale_for(left.iter().chain(&right).fold(0f32, |a, b| a.max(b.abs())));
+        for kernels in kernels() {
+            let rows = Rows::new(kernels, m, dim, factor, |i| &left[i * dim..(i + 1) * dim]);
+            let columns = Columns::new(kernels, n, dim, factor, |i| &right[i * dim..(i + 1) * dim]);
+            let mut found = TopTwos::default();
+            kernels.top_two(&rows, m, &columns, 0, columns.n_groups(), &mut found);
+            let squared = (factor as f64).powi(2);
+            for (row, want) in want.iter().enumerate() {
+                let margin = columns.margin(&rows, row) as f64;
+                for (group, want) in want.chunks(GROUP).enumerate() {
+                    let at = row * columns.n_groups() + group;
+                    let mut sorted: Vec<f64> = want.iter().map(|score| score * squared).collect();
+                    sorted.sort_by(|a, b| b.total_cmp(a));
+                    prop_assert!((found.best[at] as f64 - sorted[0]).abs() <= margin, "{}", kernels.name());
+                    let own = found.columns[at] as usize - group * GROUP;
+                    prop_assert!((want[own] * squared - sorted[0]).abs() <= 2.0 * margin);
+                    match sorted.get(1) {
+                        Some(second) => prop_assert!((found.second[at] as f64 - second).abs() <= margin),
+                        None => prop_assert_eq!(found.second[at], f32::NEG_INFINITY),
+                    }
+                }
+            }
+            if columns.n_groups() > 1 {
+                let mut last = TopTwos::default();
+                kernels.top_two(&rows, m, &columns, columns.n_groups() - 1, 1, &mut last);
+                for row in 0..m {
+                    prop_assert_eq!(last.columns[row], found.columns[(row + 1) * columns.n_groups() - 1]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_above_a_threshold_are_found_once(
+        m in 1usize..70, n in 1usize..100, dim in 1usize..70, first in 0usize..20, seed in 0u64..1000
+    ) {
+        let first = first.min(m - 1);
+        let (left, right) = (numbers(m * dim, seed), numbers(n * dim, seed + 1));
+        let (for_columns, for_rows) = (scores(&right, &left, dim), scores(&left, &right, dim));
+        let mut rng = Rng::new(seed, 2);
+        for kernels in kernels() {
+            let rows = Rows::new(kernels, m, dim, 1.0, |i| &left[i * dim..(i + 1) * dim]);
+            let columns = Columns::new(kernels, n, dim, 1.0, |i| &right[i * dim..(i + 1) * dim]);
+            let of_rows: Vec<f32> = (first..m).map(|_| rng.normal() as f32).collect();
+            let mut of_columns = vec![f32::INFINITY; columns.n_groups() * GROUP];
+            of_columns[..n].iter_mut().for_each(|threshold| *threshold = rng.normal() as f32);
+            let mut hits = Hits::default();
+            kernels.above(&rows, first, m - first, &columns, &of_rows, &of_columns, &mut hits);
+            let mut seen = vec![false; m * n];
+            for hit in hits.iter() {
+                let at = (first + hit.row as usize) * n + hit.column as usize;
+                prop_assert!(!std::mem::replace(&mut seen[at], true), "{}", kernels.name());
+            }
+            for row in first..m {
+                for column in 0..n {
+                    let by = (for_columns[column][row] - of_columns[column] as f64).max(for_rows[row][column] - of_rows[row - first] as f64);
+                    prop_assert!(by.abs() < 1e-3 || seen[row * n + column] == (by > 0.0), "{} {by}", kernels.name());
+                }
+            }
+        }
+    }
+}

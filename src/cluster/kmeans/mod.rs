@@ -1,10 +1,13 @@
 //! k-means: `n_clusters` centroids with the smallest weighted sum of squared distances (Lloyd 1982), seeded, the same
 //! bits on any number of threads and any instruction set. Streaming over files larger than memory is not here.
 
+mod assign;
+
 use rayon::prelude::*;
 
+use self::assign::{Assignment, Change};
 use crate::error::{Error, Result};
-use crate::kernels::{self, Nearest};
+use crate::kernels;
 use crate::random::Rng;
 use crate::task::Task;
 use crate::vectors::Vectors;
@@ -130,10 +133,11 @@ pub fn assign(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Resu
         )));
     }
     task.start(vectors.n() as u64);
-    let nearest = nearest(vectors, centroids, task)?;
+    let mut assignment = Assignment::new(vectors, centroids.data());
+    assignment.step(centroids.data(), task)?;
     Ok((
-        nearest.iter().map(|nearest| nearest.id as i32).collect(),
-        nearest.iter().map(|nearest| nearest.squared_distance.sqrt() as f32).collect(),
+        assignment.labels().iter().map(|label| *label as i32).collect(),
+        assignment.squared_distances().iter().map(|squared| squared.sqrt() as f32).collect(),
     ))
 }
 
@@ -157,108 +161,121 @@ fn lloyd(
     tolerance: f64,
     task: &Task,
 ) -> Result<KMeans> {
-    let (n, dim) = (vectors.n(), vectors.dim());
-    let k = centroids.len() / dim;
-    let mut previous: Vec<u32> = Vec::new();
+    let n = vectors.n();
+    let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[row] as f64);
+    let mut assignment = Assignment::new(vectors, &centroids);
+    let mut sums = Sums::new(centroids.len() / vectors.dim(), vectors.dim());
     let mut n_iter = 0;
-    let found = loop {
-        let found = nearest(vectors, Vectors::new(&centroids, k, dim)?, task)?;
-        let labels: Vec<u32> = found.iter().map(|nearest| nearest.id).collect();
-        if n_iter == max_iter || labels == previous {
-            break found;
+    let mut converged = false;
+    loop {
+        let mut changes = assignment.step(&centroids, task)?;
+        if n_iter == max_iter || converged || (changes.is_empty() && n_iter > 0) {
+            break;
         }
         n_iter += 1;
-        let moved = update(vectors, weights, &found, &mut centroids);
-        previous = labels;
-        if moved <= tolerance {
-            // one more assignment, so that labels and centroids belong together
-            break nearest(vectors, Vectors::new(&centroids, k, dim)?, task)?;
-        }
-    };
-    let inertia = (0..n).map(|i| found[i].squared_distance * weights.map_or(1.0, |weights| weights[i] as f64)).sum();
+        sums.follow(vectors, weights, &changes);
+        changes.clear();
+        fill_empty(&mut assignment, &mut sums, &weight_of, &mut changes);
+        sums.follow(vectors, weights, &changes);
+        // one more assignment after the last movement, so that labels and centroids belong together
+        converged = sums.move_centroids(&mut centroids) <= tolerance;
+    }
+    let squared = assignment.squared_distances();
+    let inertia = (0..n).map(|row| squared[row] * weight_of(row)).sum();
     Ok(KMeans {
-        labels: found.iter().map(|nearest| nearest.id as i32).collect(),
-        distances: found.iter().map(|nearest| nearest.squared_distance.sqrt() as f32).collect(),
+        labels: assignment.labels().iter().map(|label| *label as i32).collect(),
+        distances: squared.iter().map(|squared| squared.sqrt() as f32).collect(),
         centroids,
         inertia,
         n_iter,
     })
 }
 
-fn nearest(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Result<Vec<Nearest>> {
-    let isa = kernels::isa();
-    let dim = vectors.dim();
-    let squared_norms = centroids.squared_norms();
-    let mut found = vec![Nearest { id: 0, squared_distance: 0.0 }; vectors.n()];
-    found.par_chunks_mut(BLOCK_ROWS).enumerate().try_for_each(|(block, found)| {
-        task.check()?;
-        let start = block * BLOCK_ROWS;
-        let rows = vectors.rows(start, start + found.len());
-        kernels::nearest_centroid(isa, rows, centroids.data(), &squared_norms, dim, found);
-        task.advance(found.len() as u64);
-        Ok(())
-    })?;
-    Ok(found)
+/// Gives each cluster without rows the row that is farthest from its centroid, of a cluster that has others.
+fn fill_empty(
+    assignment: &mut Assignment<'_>,
+    sums: &mut Sums,
+    weight_of: impl Fn(usize) -> f64,
+    changes: &mut Vec<Change>,
+) {
+    let empty: Vec<u32> = (0..sums.n_rows.len() as u32).filter(|cluster| sums.n_rows[*cluster as usize] == 0).collect();
+    if empty.is_empty() {
+        return;
+    }
+    let squared = assignment.squared_distances();
+    let mut order: Vec<u32> = (0..squared.len() as u32).collect();
+    let far = |row: u32| squared[row as usize] * weight_of(row as usize);
+    order.sort_by(|a, b| far(*b).total_cmp(&far(*a)).then(a.cmp(b)));
+    let mut donors = order.into_iter();
+    let mut n_rows = sums.n_rows.clone();
+    for cluster in empty {
+        let alone = |row: &u32| n_rows[assignment.labels()[*row as usize] as usize] < 2;
+        let Some(row) = donors.by_ref().find(|row| !alone(row)) else { break };
+        let from = assignment.labels()[row as usize];
+        n_rows[from as usize] -= 1;
+        assignment.give(row as usize, cluster);
+        changes.push(Change { row, from: Some(from), to: cluster });
+    }
+    // those that were given away stand in no order
+    changes.sort_unstable_by_key(|change| change.row);
 }
 
-/// Moves every centroid to the weighted mean of its rows; returns the sum of squared movements.
-fn update(vectors: Vectors<'_>, weights: Option<&[f32]>, found: &[Nearest], centroids: &mut [f32]) -> f64 {
-    let (n, dim) = (vectors.n(), vectors.dim());
-    let k = centroids.len() / dim;
-    let weight_of = |i: usize| weights.map_or(1.0, |weights| weights[i] as f64);
-    let mut members: Vec<Vec<u32>> = vec![Vec::new(); k];
-    for (i, nearest) in found.iter().enumerate() {
-        members[nearest.id as usize].push(i as u32);
+/// Weighted sums of the rows of each cluster, kept from step to step: only rows that change are added and taken away.
+struct Sums {
+    dim: usize,
+    sums: Vec<f64>,
+    weights: Vec<f64>,
+    n_rows: Vec<usize>,
+}
+
+impl Sums {
+    fn new(k: usize, dim: usize) -> Self {
+        Self { dim, sums: vec![0.0; k * dim], weights: vec![0.0; k], n_rows: vec![0; k] }
     }
-    // the rows that are farthest from their centroid, for clusters that lost all theirs
-    let empty: Vec<usize> = (0..k).filter(|cluster| members[*cluster].is_empty()).collect();
-    if !empty.is_empty() {
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        order.sort_by(|a, b| {
-            let far = |i: &u32| found[*i as usize].squared_distance * weight_of(*i as usize);
-            far(b).total_cmp(&far(a)).then(a.cmp(b))
-        });
-        let mut donors = order.into_iter();
-        for cluster in empty {
-            for donor in donors.by_ref() {
-                let from = found[donor as usize].id as usize;
-                if members[from].len() > 1 {
-                    members[from].retain(|member| *member != donor);
-                    members[cluster].push(donor);
-                    break;
-                }
+
+    /// Adds in the order of the rows, cluster by cluster, so that the sums do not depend on threads.
+    fn follow(&mut self, vectors: Vectors<'_>, weights: Option<&[f32]>, changes: &[Change]) {
+        let mut of_cluster: Vec<Vec<(u32, f64)>> = vec![Vec::new(); self.n_rows.len()];
+        for change in changes {
+            of_cluster[change.to as usize].push((change.row, 1.0));
+            self.n_rows[change.to as usize] += 1;
+            if let Some(from) = change.from {
+                of_cluster[from as usize].push((change.row, -1.0));
+                self.n_rows[from as usize] -= 1;
             }
         }
-    }
-    centroids
-        .par_chunks_mut(dim)
-        .zip(&members)
-        .map(|(centroid, members)| {
-            if members.is_empty() {
-                return 0.0;
-            }
-            let mut sum = vec![0f64; dim];
-            let mut total = 0f64;
-            for block in members.chunks(BLOCK_ROWS * BLOCKS_PER_SUM) {
-                for &i in block {
-                    let weight = weight_of(i as usize);
-                    total += weight;
-                    for (sum, value) in sum.iter_mut().zip(vectors.row(i as usize)) {
-                        *sum += weight * *value as f64;
-                    }
+        let clusters = self.sums.par_chunks_mut(self.dim).zip(&mut self.weights).zip(of_cluster);
+        clusters.for_each(|((sums, total), changes)| {
+            for (row, sign) in changes {
+                let weight = sign * weights.map_or(1.0, |weights| weights[row as usize] as f64);
+                *total += weight;
+                for (sum, value) in sums.iter_mut().zip(vectors.row(row as usize)) {
+                    *sum += weight * *value as f64;
                 }
             }
-            let mut moved = 0f64;
-            for (value, sum) in centroid.iter_mut().zip(&sum) {
-                let mean = (sum / total) as f32;
-                moved += (mean as f64 - *value as f64).powi(2);
-                *value = mean;
-            }
-            moved
-        })
-        .collect::<Vec<f64>>()
-        .iter()
-        .sum()
+        });
+    }
+
+    /// Moves every centroid to the mean of its rows; returns the sum of squared movements.
+    fn move_centroids(&self, centroids: &mut [f32]) -> f64 {
+        let clusters = centroids.par_chunks_mut(self.dim).zip(self.sums.par_chunks(self.dim));
+        let moved: Vec<f64> = clusters
+            .zip(self.weights.par_iter().zip(&self.n_rows))
+            .map(|((centroid, sums), (total, n_rows))| {
+                if *n_rows == 0 {
+                    return 0.0;
+                }
+                let mut moved = 0f64;
+                for (value, sum) in centroid.iter_mut().zip(sums) {
+                    let mean = (sum / total) as f32;
+                    moved += (mean as f64 - *value as f64).powi(2);
+                    *value = mean;
+                }
+                moved
+            })
+            .collect();
+        moved.iter().sum()
+    }
 }
 
 /// Greedy k-means++ (Arthur, Vassilvitskii 2007, section 2.2 and the variant of their section 7): each next centroid is
