@@ -223,12 +223,19 @@ class Tokenizer:
 class KnnGraph:
     """The k nearest neighbors of every row, by Euclidean distance; immutable."""
     @staticmethod
-    def build(X: _ArrayLike, k: int = 15, *, progress: _Progress | None = None) -> KnnGraph:
-        """The exact graph; k is n - 1 where there are fewer rows."""
+    def build(
+        X: _ArrayLike,
+        k: int = 15,
+        *,
+        recall: float = 0.98,
+        random_state: int = 0,
+        progress: _Progress | None = None,
+    ) -> KnnGraph:
+        """The graph; k is n - 1 where there are fewer rows. Exact up to 8,192 rows, and with recall=1."""
     def extend(self, X: _ArrayLike, positions: Sequence[int], *, progress: _Progress | None = None) -> KnnGraph:
         """The graph of more rows; positions[i] is the row of X that row i of this graph is, ascending."""
     @staticmethod
-    def from_arrays(indices: npt.ArrayLike, distances: npt.ArrayLike) -> KnnGraph:
+    def from_arrays(indices: npt.ArrayLike, distances: npt.ArrayLike, *, recall: float | None = None) -> KnnGraph:
         """Neighbor lists made elsewhere, (n, k), ascending; 4294967295 and inf where a list is short."""
     @property
     def indices(self) -> _Rows:
@@ -239,6 +246,9 @@ class KnnGraph:
     @property
     def k(self) -> int:
         """Neighbors per row."""
+    @property
+    def recall(self) -> float | None:
+        """Share of the true neighbors it holds: measured on a sample, 1 where exact, None where not known."""
     @property
     def n_points(self) -> int:
         """Rows."""
@@ -309,6 +319,43 @@ class KMeans:
     @property
     def distances_(self) -> _Vectors:
         """(n,) distance of each row to its own centroid."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
+
+@final
+class MiniBatchKMeans:
+    """k-means in one pass, for rows that come in parts; the same bits on any number of threads."""
+    def __new__(
+        cls,
+        n_clusters: int = 8,
+        *,
+        init: Literal["k-means++", "random"] | _ArrayLike | None = None,  # None is "k-means++"
+        random_state: int = 0,
+    ) -> MiniBatchKMeans: ...
+    def fit(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> MiniBatchKMeans: ...
+    def partial_fit(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> MiniBatchKMeans: ...
+    def predict(self, X: _ArrayLike, *, progress: _Progress | None = None) -> _Labels: ...
+    def fit_predict(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> _Labels: ...
+    @property
+    def cluster_centers_(self) -> _Vectors:
+        """(n_clusters, dim)."""
+    @property
+    def counts_(self) -> npt.NDArray[np.float64]:
+        """(n_clusters,) weight of the rows that each centroid has seen."""
+    @property
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row of the last fit."""
+    @property
+    def inertia_(self) -> float:
+        """Weighted sum of squared distances of the rows of the last fit to their centroids."""
     def get_params(self, deep: bool = True) -> _Params: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
     def __getstate__(self) -> _State: ...

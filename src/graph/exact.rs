@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::KnnGraph;
 use crate::error::{Error, Result};
-use crate::kernels::tiles::{Columns, Hits, Rows, scale_for};
+use crate::kernels::tiles::{Columns, Hits, Rows, margin, scale_for};
 use crate::kernels::{self, Nearest, Shortlists};
 use crate::task::Task;
 use crate::vectors::Vectors;
@@ -38,11 +38,12 @@ pub fn build(vectors: Vectors<'_>, k: usize, task: &Task) -> Result<KnnGraph> {
             task.check()?;
             let range = range(block);
             let columns = Columns::new(kernels, range.len(), dim, scale, |i| vectors.row(range.start + i));
-            let margins = (0..range.len()).map(|i| columns.margin_of_column(i, largest)).collect();
+            let margins = (0..range.len()).map(|i| margin(dim, columns.lengths(i), largest)).collect();
             let mut lists = Shortlists::new(k, margins);
             let other = |query: usize, row: u32| (range.start + query) as u32 != row;
             let measure = |query: usize, row: u32| measure((range.start + query) as u32, row);
-            kernels::scan(kernels, (&rows, range.clone()), &columns, other, measure, &mut lists, &mut Hits::default());
+            let all = (&rows, range.clone());
+            kernels::scan(kernels, all, &columns, |row| row as u32, other, measure, &mut lists, &mut Hits::default());
             Ok((columns, lists))
         })
         .collect::<Result<_>>()?;
@@ -145,19 +146,19 @@ pub fn extend(old: &KnnGraph, positions: &[u32], vectors: Vectors<'_>, task: &Ta
     task.start(n as u64);
 
     // new rows look at all rows; old rows at the new ones, beside the neighbors they have
-    let look = |ids: &[u32], among: &Rows, id_of: &(dyn Fn(u32) -> u32 + Sync)| -> Result<Shortlists> {
+    let look = |ids: &[u32], among: &Rows, id_of: &(dyn Fn(usize) -> u32 + Sync)| -> Result<Shortlists> {
         task.check()?;
         let columns = Columns::new(kernels, ids.len(), dim, scale, |i| vectors.row(ids[i] as usize));
         let largest = among.largest();
-        let mut lists = Shortlists::new(k, (0..ids.len()).map(|i| columns.margin_of_column(i, largest)).collect());
+        let mut lists = Shortlists::new(k, (0..ids.len()).map(|i| margin(dim, columns.lengths(i), largest)).collect());
         let mut hits = Hits::default();
-        let accept = |query: usize, row: u32| ids[query] != id_of(row);
-        let measure = |query: usize, row: u32| measure(ids[query], id_of(row));
+        let accept = |query: usize, id: u32| ids[query] != id;
+        let measure = |query: usize, id: u32| measure(ids[query], id);
         // in parts, so that a stop takes effect
         for start in (0..among.n()).step_by(64 * BLOCK_ROWS) {
             task.check()?;
             let range = start..among.n().min(start + 64 * BLOCK_ROWS);
-            kernels::scan(kernels, (among, range), &columns, accept, measure, &mut lists, &mut hits);
+            kernels::scan(kernels, (among, range), &columns, id_of, accept, measure, &mut lists, &mut hits);
         }
         task.advance(ids.len() as u64);
         Ok(lists)
@@ -165,7 +166,7 @@ pub fn extend(old: &KnnGraph, positions: &[u32], vectors: Vectors<'_>, task: &Ta
     let of_new: Vec<Vec<Nearest>> = new
         .par_chunks(BLOCK_ROWS)
         .map(|ids| {
-            let lists = look(ids, &all, &|row| row)?;
+            let lists = look(ids, &all, &|row| row as u32)?;
             Ok((0..ids.len()).map(|query| lists.settle(query, |row| measure(ids[query], row))).collect::<Vec<_>>())
         })
         .collect::<Result<Vec<_>>>()?
@@ -174,11 +175,10 @@ pub fn extend(old: &KnnGraph, positions: &[u32], vectors: Vectors<'_>, task: &Ta
         .par_chunks(BLOCK_ROWS)
         .enumerate()
         .map(|(block, ids)| {
-            let lists = look(ids, &added, &|row| new[row as usize])?;
+            let lists = look(ids, &added, &|row| new[row])?;
             Ok((0..ids.len())
                 .map(|query| {
-                    let mut nearest = lists.settle(query, |row| measure(ids[query], new[row as usize]));
-                    nearest.iter_mut().for_each(|nearest| nearest.id = new[nearest.id as usize]);
+                    let mut nearest = lists.settle(query, |id| measure(ids[query], id));
                     // measured again: the stored distances are rounded, and equal ones must fall as they do in `build`
                     nearest.extend(old.neighbors(block * BLOCK_ROWS + query).map(|(id, _)| {
                         let id = positions[id as usize];

@@ -3,6 +3,9 @@
 
 pub mod exact;
 pub mod forest;
+mod join;
+pub mod partition;
+pub mod partitioned;
 
 use crate::error::{Error, Result};
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Found, Index, check};
 use crate::error::Result;
-use crate::kernels::tiles::{Columns, Hits, Kernels, Rows, scale_for};
+use crate::kernels::tiles::{Columns, Hits, Kernels, Rows, margin, scale_for};
 use crate::kernels::{self, Shortlists};
 use crate::task::Task;
 use crate::vectors::Vectors;
@@ -65,7 +65,7 @@ impl Index for Exact {
                 let (start, n_queries) = (block * BLOCK_ROWS, ids.len() / k);
                 let query = |i: usize| queries.row(start + i);
                 let columns = Columns::new(self.kernels, n_queries, self.dim, scale, query);
-                let margins = (0..n_queries).map(|i| columns.margin_of_column(i, largest)).collect();
+                let margins = (0..n_queries).map(|i| margin(self.dim, columns.lengths(i), largest)).collect();
                 let mut lists = Shortlists::new(wanted, margins);
                 let accept = |_: usize, row: u32| pass.is_none_or(|pass| pass[row as usize]);
                 let measure = |i: usize, row: u32| {
@@ -76,7 +76,8 @@ impl Index for Exact {
                 for first in (0..self.n()).step_by(STEP_ROWS) {
                     task.check()?;
                     let range = first..self.n().min(first + STEP_ROWS);
-                    kernels::scan(self.kernels, (rows, range), &columns, accept, measure, &mut lists, &mut hits);
+                    let id_of = |row: usize| row as u32;
+                    kernels::scan(self.kernels, (rows, range), &columns, id_of, accept, measure, &mut lists, &mut hits);
                 }
                 for (i, (ids, distances)) in ids.chunks_exact_mut(k).zip(distances.chunks_exact_mut(k)).enumerate() {
                     let nearest = lists.settle(i, |row| measure(i, row));

@@ -7,6 +7,7 @@
 
 mod cache;
 mod distance;
+pub mod grouped;
 mod native;
 mod scalar;
 mod shortlist;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 
 pub use cache::second_level as second_level_cache;
 pub use distance::{dot, squared_distance, squared_norm};
+pub use grouped::order_by_likeness;
 pub use shortlist::{Nearest, Shortlists, between, scan, scan_both_ways};
 
 /// An instruction set, slowest first.

@@ -47,6 +47,20 @@ impl Shortlists {
         Self { k, capacity, entries: vec![(0.0, 0); n * capacity], lens: vec![0; n], thresholds, margins }
     }
 
+    /// Puts in what is known already: up to `k` rows, with their scores.
+    pub fn seed(&mut self, query: usize, known: impl Iterator<Item = (f32, u32)>) {
+        let (mut n, mut lowest) = (0, f32::INFINITY);
+        for (score, id) in known.take(self.k) {
+            self.entries[query * self.capacity + n] = (score, id);
+            lowest = lowest.min(score);
+            n += 1;
+        }
+        self.lens[query] = n;
+        if n == self.k {
+            self.thresholds[query] = lowest - 2.0 * self.margins[query];
+        }
+    }
+
     /// Queries.
     pub fn n(&self) -> usize {
         self.margins.len()
@@ -120,13 +134,15 @@ impl Shortlists {
     }
 }
 
-/// Looks for the nearest of some rows for each query, which are the columns: those that `accept(query, row)`.
+/// Looks for the nearest of some rows for each query, which are the columns: those that `accept(query, id)`.
 ///
-/// `measure(query, row)` is their squared distance.
+/// `id_of(row)` is what they are called; `measure(query, id)` is their squared distance.
+#[allow(clippy::too_many_arguments)]
 pub fn scan(
     kernels: Kernels,
     (rows, range): (&Rows, std::ops::Range<usize>),
     queries: &Columns,
+    id_of: impl Fn(usize) -> u32,
     accept: impl Fn(usize, u32) -> bool,
     measure: impl Fn(usize, u32) -> f64,
     lists: &mut Shortlists,
@@ -137,9 +153,10 @@ pub fn scan(
         let n_rows = ROWS_PER_SCAN.min(range.end - first);
         kernels.above(rows, first, n_rows, queries, &never[..n_rows], lists.thresholds(), hits);
         for hit in hits.iter() {
-            let (query, row) = (hit.column as usize, first as u32 + hit.row);
-            if accept(query, row) {
-                lists.push(query, hit.product + rows.half(row as usize), row, |row| measure(query, row));
+            let (query, row) = (hit.column as usize, first + hit.row as usize);
+            let id = id_of(row);
+            if accept(query, id) {
+                lists.push(query, hit.product + rows.half(row), id, |id| measure(query, id));
             }
         }
     }

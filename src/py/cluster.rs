@@ -162,28 +162,7 @@ impl PyKMeans {
 
 impl PyKMeans {
     fn to_params(&self, py: Python<'_>) -> PyResult<KMeansParams> {
-        let init = match self.init.extract::<String>(py) {
-            Ok(name) => match name.as_str() {
-                "k-means++" => Init::PlusPlus,
-                "random" => Init::Random,
-                other => {
-                    return Err(
-                        Error::invalid(format!("init must be k-means++, random or an array: got '{other}'")).into()
-                    );
-                }
-            },
-            Err(_) => {
-                let (values, n, _) = Matrix::from_python(self.init.bind(py), "init")?.parts()?;
-                if n != self.n_clusters {
-                    return Err(Error::invalid(format!(
-                        "init must have n_clusters = {} rows: got {n}",
-                        self.n_clusters
-                    ))
-                    .into());
-                }
-                Init::Centroids(values)
-            }
-        };
+        let init = init_of(self.init.bind(py), self.n_clusters)?;
         Ok(KMeansParams::new(self.n_clusters, init, self.n_init, self.max_iter, self.tol, self.random_state)?)
     }
 
@@ -200,6 +179,22 @@ impl PyKMeans {
 }
 
 estimator!(PyKMeans, "KMeans");
+
+/// What `init` says: a name or an array of centroids.
+pub(super) fn init_of(init: &Bound<'_, PyAny>, n_clusters: usize) -> PyResult<Init> {
+    if let Ok(name) = init.extract::<String>() {
+        return match name.as_str() {
+            "k-means++" => Ok(Init::PlusPlus),
+            "random" => Ok(Init::Random),
+            other => Err(Error::invalid(format!("init must be k-means++, random or an array: got '{other}'")).into()),
+        };
+    }
+    let (values, n, _) = Matrix::from_python(init, "init")?.parts()?;
+    if n != n_clusters {
+        return Err(Error::invalid(format!("init must have n_clusters = {n_clusters} rows: got {n}")).into());
+    }
+    Ok(Init::Centroids(values))
+}
 
 /// HDBSCAN: clusters of varying density, and noise (Campello, Moulavi, Sander 2013), as in the `hdbscan` package.
 ///

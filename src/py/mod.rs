@@ -14,6 +14,7 @@ mod mixture;
 mod project;
 mod read;
 mod signals;
+mod streaming;
 mod text;
 
 use pyo3::prelude::*;
@@ -47,6 +48,8 @@ mod _core {
         PySeenHashes, group_pairs, minhash_signatures, near_duplicate_pairs, near_duplicate_pairs_from_graph,
         redact_texts, shingle_similarity, text_signals,
     };
+    #[pymodule_export]
+    use super::streaming::PyMiniBatchKMeans;
     #[pymodule_export]
     use super::text::{cut_texts, normalize_texts, text_hashes, top_terms};
 

@@ -10,7 +10,7 @@ import pytest
 
 NAMES = [
     *("DBSCAN", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
-    *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
+    *("LmsysError", "MiniBatchKMeans", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
     *(
         "Workspace",
         "__version__",

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::kernels;
-use crate::kernels::tiles::{Columns, GROUP, Kernels, Rows, TopTwos, scale_for};
+use crate::kernels::tiles::{Columns, GROUP, Kernels, Rows, TopTwos, margin, scale_for};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
@@ -51,7 +51,7 @@ impl<'a> Assignment<'a> {
     /// For centroids like these; nothing is assigned yet.
     pub fn new(vectors: Vectors<'a>, centroids: &[f32]) -> Self {
         let dim = vectors.dim();
-        let order = order_by_likeness(centroids, dim);
+        let order = kernels::order_by_likeness(centroids, dim);
         let mut column_of = vec![0; order.len()];
         order.iter().enumerate().for_each(|(column, centroid)| column_of[*centroid as usize] = column as u32);
         let n_groups = order.len().div_ceil(GROUP);
@@ -156,6 +156,8 @@ struct Step<'a> {
 /// Memory of one thread.
 #[derive(Default)]
 struct Scratch {
+    /// Those of the block that the bounds leave open, and those of them that a group of centroids is asked about.
+    rows: Option<Rows>,
     gathered: Option<Rows>,
     found: TopTwos,
     /// Per active row: squared distance to the own centroid so far, and which.
@@ -181,7 +183,7 @@ impl Step<'_> {
         scratch: &mut Scratch,
     ) -> Vec<Change> {
         let n_groups = self.group_moved.len();
-        let Scratch { gathered, found, own, active, chosen } = scratch;
+        let Scratch { rows, gathered, found, own, active, chosen } = scratch;
         active.clear();
         own.clear();
         for (i, (label, upper)) in labels.iter().zip(upper.iter_mut()).enumerate() {
@@ -211,12 +213,10 @@ impl Step<'_> {
             return Vec::new();
         }
         let dim = self.vectors.dim();
-        let rows = Rows::new(self.kernels, active.len(), dim, self.scale, |i| self.vectors.row(first + active[i]));
-        if gathered.is_none() {
-            let empty = Rows::new(self.kernels, BLOCK_ROWS, dim, self.scale, |_| self.vectors.row(0));
-            *gathered = Some(empty);
-        }
-        let Some(gathered) = gathered.as_mut() else { return Vec::new() };
+        let room = || Rows::with_room(self.kernels, BLOCK_ROWS, dim);
+        let rows = rows.get_or_insert_with(room);
+        let gathered = gathered.get_or_insert_with(room);
+        rows.refill(self.kernels, self.scale, active.iter().map(|i| self.vectors.row(first + i)));
         for group in 0..n_groups {
             chosen.clear();
             chosen.extend((0..active.len()).filter(|at| lower[active[*at] * n_groups + group] <= upper[active[*at]]));
@@ -225,15 +225,16 @@ impl Step<'_> {
             }
             let all = chosen.len() == active.len();
             if !all {
-                gathered.gather(&rows, chosen.iter().copied());
+                gathered.gather(rows, chosen.iter().copied());
             }
-            let from = if all { &rows } else { &*gathered };
+            let from = if all { &*rows } else { &*gathered };
             self.kernels.top_two(from, chosen.len(), &self.columns, group, 1, found);
             for (i, &at) in chosen.iter().enumerate() {
                 let row = active[at];
                 let x = -2.0 * rows.half(at) as f64;
                 // what a score can be off, and what the squared norm can be
-                let margin = 2.0 * self.columns.margin(&rows, at) as f64 + (dim + 8) as f64 * f32::EPSILON as f64 * x;
+                let margin = 2.0 * margin(dim, rows.lengths(at), self.columns.largest()) as f64
+                    + (dim + 8) as f64 * f32::EPSILON as f64 * x;
                 let least = |score: f32| (x - 2.0 * score as f64 - margin).max(0.0);
                 let (best, second, column) = (least(found.best[i]), least(found.second[i]), found.columns[i]);
                 let nearest = &mut own[at];
@@ -275,32 +276,4 @@ impl Step<'_> {
         }
         changes
     }
-}
-
-/// The centroids in an order where each run of [`GROUP`] holds similar ones: halved again and again along the line
-/// through two of them that are far apart.
-fn order_by_likeness(centroids: &[f32], dim: usize) -> Vec<u32> {
-    let row = |i: u32| &centroids[i as usize * dim..(i as usize + 1) * dim];
-    let mut order: Vec<u32> = (0..(centroids.len() / dim) as u32).collect();
-    let mut open: Vec<std::ops::Range<usize>> = vec![0..order.len()];
-    while let Some(range) = open.pop() {
-        let part = &mut order[range.clone()];
-        if part.len() <= GROUP {
-            continue;
-        }
-        let farthest = |from: u32, part: &[u32]| {
-            let far = part.iter().map(|i| (kernels::squared_distance(row(from), row(*i)), *i));
-            far.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map_or(from, |(_, i)| i)
-        };
-        let one = farthest(part[0], part);
-        let other = farthest(one, part);
-        let mut keyed: Vec<(f64, u32)> =
-            part.iter().map(|i| (kernels::dot(row(*i), row(one)) - kernels::dot(row(*i), row(other)), *i)).collect();
-        keyed.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        part.iter_mut().zip(keyed).for_each(|(place, (_, i))| *place = i);
-        let groups = part.len().div_ceil(GROUP);
-        let middle = range.start + groups / 2 * GROUP;
-        open.extend([range.start..middle, middle..range.end]);
-    }
-    order
 }

@@ -2,26 +2,25 @@
 //! bits on any number of threads and any instruction set. Streaming over files larger than memory is not here.
 
 mod assign;
+mod seeding;
+pub mod streaming;
 
 use rayon::prelude::*;
 
 use self::assign::{Assignment, Change};
 use crate::error::{Error, Result};
-use crate::kernels;
 use crate::random::Rng;
 use crate::task::Task;
 use crate::vectors::Vectors;
 
 /// Rows of one block of work; sums are made per block and added in block order.
 const BLOCK_ROWS: usize = 256;
-/// Rows that k-means++ looks at, or 16 per cluster where that is more.
-const SEEDING_ROWS: usize = 16_384;
 /// Blocks whose partial sums are added before the next level: keeps the partial sums few.
 const BLOCKS_PER_SUM: usize = 16;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Init {
-    /// Greedy k-means++ (Arthur, Vassilvitskii 2007).
+    /// Far apart, by squared distance: k-means|| and greedy k-means++ (see `seeding`).
     PlusPlus,
     /// Distinct rows drawn at random, with weights.
     Random,
@@ -92,13 +91,7 @@ pub fn kmeans(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &KMeansPara
     }
     check_weights(weights, n, "sample_weight")?;
     if let Init::Centroids(start) = &params.init {
-        if start.len() != k * dim {
-            return Err(Error::invalid(format!(
-                "init must have shape (n_clusters, dim) = ({k}, {dim}): got {} values",
-                start.len()
-            )));
-        }
-        Vectors::new(start, k, dim)?;
+        check_start(start, k, dim)?;
     }
     let tolerance = params.tol * mean_variance(vectors);
     // a given start is one start, however often it is repeated
@@ -109,8 +102,8 @@ pub fn kmeans(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &KMeansPara
         let seed = Rng::new(params.random_state, attempt as u64).next_u64();
         let start = match &params.init {
             Init::Centroids(start) => start.clone(),
-            Init::PlusPlus => plus_plus(vectors, weights, k, seed, task)?,
-            Init::Random => random_rows(vectors, weights, k, seed),
+            Init::PlusPlus => seeding::spread(vectors, weights, k, seed, task)?,
+            Init::Random => seeding::random_rows(vectors, weights, k, seed),
         };
         let candidate = lloyd(vectors, weights, start, params.max_iter, tolerance, task)?;
         if best.as_ref().is_none_or(|best| candidate.inertia < best.inertia) {
@@ -139,6 +132,16 @@ pub fn assign(vectors: Vectors<'_>, centroids: Vectors<'_>, task: &Task) -> Resu
         assignment.labels().iter().map(|label| *label as i32).collect(),
         assignment.squared_distances().iter().map(|squared| squared.sqrt() as f32).collect(),
     ))
+}
+
+fn check_start(start: &[f32], k: usize, dim: usize) -> Result<()> {
+    if start.len() != k * dim {
+        return Err(Error::invalid(format!(
+            "init must have shape (n_clusters, dim) = ({k}, {dim}): got {} values",
+            start.len()
+        )));
+    }
+    Vectors::new(start, k, dim).map(drop)
 }
 
 /// `name` is the parameter's, for errors.
@@ -276,114 +279,6 @@ impl Sums {
             .collect();
         moved.iter().sum()
     }
-}
-
-/// Greedy k-means++ (Arthur, Vassilvitskii 2007, section 2.2 and the variant of their section 7): each next centroid is
-/// the best of some rows drawn with probability proportional to weight times squared distance to the nearest one so
-/// far. On a seeded sample where there are many rows: the steps that follow cost more than a perfect start saves.
-fn plus_plus(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64, task: &Task) -> Result<Vec<f32>> {
-    let dim = vectors.dim();
-    let sample = sample_rows(vectors.n(), SEEDING_ROWS.max(16 * k), seed);
-    let rows: Vec<f32> = sample.iter().flat_map(|i| vectors.row(*i as usize).iter().copied()).collect();
-    let weight: Vec<f64> = sample.iter().map(|i| weights.map_or(1.0, |weights| weights[*i as usize] as f64)).collect();
-    let squared_norms: Vec<f32> = rows.par_chunks(dim).map(|row| kernels::squared_norm(row) as f32).collect();
-    let n_trials = 2 + (k as f64).ln() as usize;
-    let isa = kernels::isa();
-    // squared distance of each sampled row to the nearest centroid so far
-    let mut nearest = vec![f32::INFINITY; sample.len()];
-    let mut mass = weight.clone();
-    let mut centroids = Vec::with_capacity(k * dim);
-    for position in 0..k {
-        task.check()?;
-        let mut rng = Rng::new(seed, position as u64);
-        let n_candidates = if position == 0 { 1 } else { n_trials };
-        let candidates: Vec<usize> = (0..n_candidates).map(|_| draw(&mass, rng.unit())).collect();
-        let candidate_rows: Vec<f32> =
-            candidates.iter().flat_map(|i| rows[i * dim..(i + 1) * dim].iter().copied()).collect();
-        // per block: what each candidate would make of `nearest`, and the mass that would be left
-        let blocks: Vec<(Vec<f32>, Vec<f64>)> = rows
-            .par_chunks(BLOCK_ROWS * dim)
-            .enumerate()
-            .map(|(block, block_rows)| {
-                let start = block * BLOCK_ROWS;
-                let mut distances = vec![0f32; block_rows.len() / dim * n_candidates];
-                kernels::dots(isa, block_rows, &candidate_rows, dim, &mut distances);
-                let mut left = vec![0f64; n_candidates];
-                for (offset, distances) in distances.chunks_exact_mut(n_candidates).enumerate() {
-                    let i = start + offset;
-                    for ((distance, candidate), left) in distances.iter_mut().zip(&candidates).zip(&mut left) {
-                        let squared = (squared_norms[i] + squared_norms[*candidate] - 2.0 * *distance).max(0.0);
-                        *distance = if i == *candidate { 0.0 } else { squared.min(nearest[i]) };
-                        *left += *distance as f64 * weight[i];
-                    }
-                }
-                (distances, left)
-            })
-            .collect();
-        let left = |trial: usize| blocks.iter().map(|(_, left)| left[trial]).sum::<f64>();
-        let best = (0..n_candidates)
-            .map(|trial| (left(trial), trial))
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or(0, |(_, trial)| trial);
-        centroids.extend_from_slice(&candidate_rows[best * dim..(best + 1) * dim]);
-        for (block, (distances, _)) in blocks.iter().enumerate() {
-            for (offset, distances) in distances.chunks_exact(n_candidates).enumerate() {
-                let i = block * BLOCK_ROWS + offset;
-                nearest[i] = distances[best];
-                mass[i] = nearest[i] as f64 * weight[i];
-            }
-        }
-    }
-    Ok(centroids)
-}
-
-/// `wanted` distinct rows of `n`, ascending; all where there are fewer.
-fn sample_rows(n: usize, wanted: usize, seed: u64) -> Vec<u32> {
-    if n <= wanted {
-        return (0..n as u32).collect();
-    }
-    // selection sampling (Knuth, The Art of Computer Programming 2, algorithm 3.4.2 S)
-    let mut rng = Rng::new(seed, u64::MAX);
-    let mut chosen = Vec::with_capacity(wanted);
-    for row in 0..n {
-        if rng.unit() * ((n - row) as f64) < (wanted - chosen.len()) as f64 {
-            chosen.push(row as u32);
-        }
-    }
-    chosen
-}
-
-/// Position at `share` of the total mass; a position of mass 0 only when all are 0.
-fn draw(mass: &[f64], share: f64) -> usize {
-    let total: f64 = mass.iter().sum();
-    if total <= 0.0 {
-        return ((share * mass.len() as f64) as usize).min(mass.len() - 1);
-    }
-    let target = share * total;
-    let mut sum = 0.0;
-    let mut last = 0;
-    for (i, value) in mass.iter().enumerate() {
-        if *value > 0.0 {
-            sum += value;
-            last = i;
-            if sum > target {
-                return i;
-            }
-        }
-    }
-    last
-}
-
-/// `k` distinct rows, drawn with probability proportional to weight (exponential keys: Efraimidis, Spirakis 2006).
-fn random_rows(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64) -> Vec<f32> {
-    let mut keys: Vec<(f64, usize)> = (0..vectors.n())
-        .map(|i| {
-            let draw = 1.0 - Rng::new(seed, i as u64).unit();
-            (-draw.ln() / weights.map_or(1.0, |weights| weights[i] as f64), i)
-        })
-        .collect();
-    keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    keys[..k].iter().flat_map(|(_, i)| vectors.row(*i).iter().copied()).collect()
 }
 
 fn mean_variance(vectors: Vectors<'_>) -> f64 {

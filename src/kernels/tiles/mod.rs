@@ -30,7 +30,7 @@ use self::attention::{Head, Scratch};
 use self::product::{Add, Product, Store};
 use super::Isa;
 
-pub use self::points::{Columns, GROUP, Hits, Rows, TopTwos, scale_for};
+pub use self::points::{Columns, GROUP, Hits, Rows, TopTwos, margin, scale_for};
 
 /// Columns are counted in multiples of the widest panel, on every instruction set.
 const PANEL: usize = 32;
@@ -58,6 +58,7 @@ struct Table {
     store_gelu: unsafe fn(&Product, &Store<true>),
     add: unsafe fn(&Product, &Add),
     top_two: unsafe fn(&Product, &scan::TopTwo),
+    scores: unsafe fn(&Product, &scan::Scores),
     above: unsafe fn(&Product, &scan::Above),
     convert: unsafe fn(*const f32, usize, usize, f32, *mut u32) -> (f32, f32),
     norm: unsafe fn(&NormRows),
@@ -114,6 +115,11 @@ macro_rules! table {
                 unsafe { $product(job, epilogue) }
             }
             $(#[$attribute])?
+            pub(super) unsafe fn scores(job: &Product, epilogue: &scan::Scores) {
+                // SAFETY: the contract of this table
+                unsafe { $product(job, epilogue) }
+            }
+            $(#[$attribute])?
             pub(super) unsafe fn above(job: &Product, epilogue: &scan::Above) {
                 // SAFETY: the contract of this table
                 unsafe { $product(job, epilogue) }
@@ -148,6 +154,7 @@ macro_rules! table {
             store_gelu: $module::store_gelu,
             add: $module::add,
             top_two: $module::top_two,
+            scores: $module::scores,
             above: $module::above,
             convert: $module::convert,
             norm: $module::norm,

@@ -1,14 +1,14 @@
 //! Points in the format of the kernels, and the scans over their products. One side is [`Rows`], as they stand in memory;
 //! the other [`Columns`], packed into panels that stay in the cache while rows pass by.
 //!
-//! Scores are rounded; [`Columns::margin`] bounds by how much. What a scan decides within that margin is to be settled by
+//! Scores are rounded; [`margin`] bounds by how much. What a scan decides within that margin is to be settled by
 //! measuring the points themselves.
 
 use rayon::prelude::*;
 
 use super::aligned::Aligned;
 use super::product::Product;
-use super::scan::{Above, Hit, TopTwo};
+use super::scan::{Above, Hit, Scores, TopTwo};
 use super::{Kernels, PANEL, ROWS, Values, padded};
 
 pub use super::scan::GROUP;
@@ -28,13 +28,21 @@ struct Lengths {
 
 impl Lengths {
     fn new(measured: impl Iterator<Item = (f32, f32)>) -> Self {
-        let (mut halves, mut norms, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        for (squared_norm, squared_lost) in measured {
-            halves.push(-0.5 * squared_norm);
-            norms.push(squared_norm.sqrt());
-            lost.push(squared_lost.sqrt());
-        }
-        Self { halves, norms, lost }
+        let mut lengths = Self { halves: Vec::new(), norms: Vec::new(), lost: Vec::new() };
+        measured.for_each(|measured| lengths.push(measured));
+        lengths
+    }
+
+    fn push(&mut self, (squared_norm, squared_lost): (f32, f32)) {
+        self.halves.push(-0.5 * squared_norm);
+        self.norms.push(squared_norm.sqrt());
+        self.lost.push(squared_lost.sqrt());
+    }
+
+    fn clear(&mut self) {
+        self.halves.clear();
+        self.norms.clear();
+        self.lost.clear();
     }
 
     fn largest(&self) -> (f32, f32) {
@@ -81,16 +89,30 @@ impl Rows {
         Self { values, lengths: Lengths::new(measured.into_iter().flatten()) }
     }
 
+    /// Rows with room for `n` points of `dim` values, and none in it yet.
+    pub fn with_room(kernels: Kernels, n: usize, dim: usize) -> Self {
+        Self { values: Values::zeros(kernels, n + ROWS, dim), lengths: Lengths::new(std::iter::empty()) }
+    }
+
+    /// Takes other points in place of those it has; there is room for them.
+    pub fn refill<'a>(&mut self, kernels: Kernels, scale: f32, points: impl Iterator<Item = &'a [f32]>) {
+        self.lengths.clear();
+        let words = self.values.row_words();
+        for (row, point) in points.enumerate() {
+            assert!(row < self.values.n_rows - ROWS, "room for {} rows", self.values.n_rows - ROWS);
+            let words = &mut self.values.data.words_mut()[row * words..(row + 1) * words];
+            self.lengths.push(kernels.convert(point, scale, words));
+        }
+    }
+
     pub fn n(&self) -> usize {
         self.lengths.norms.len()
     }
 
     /// Copies of some of the rows, into `self`, which has room for them.
     pub fn gather(&mut self, from: &Rows, chosen: impl Iterator<Item = usize>) {
+        self.lengths.clear();
         let Lengths { halves, norms, lost } = &mut self.lengths;
-        halves.clear();
-        norms.clear();
-        lost.clear();
         let words = from.values.row_words();
         assert_eq!(words, self.values.row_words());
         for (to, row) in chosen.enumerate() {
@@ -103,9 +125,9 @@ impl Rows {
         }
     }
 
-    /// Norm of a row, scaled.
-    pub fn norm(&self, row: usize) -> f32 {
-        self.lengths.norms[row]
+    /// Norm of a row and of what rounding took away: for [`margin`].
+    pub fn lengths(&self, row: usize) -> (f32, f32) {
+        (self.lengths.norms[row], self.lengths.lost[row])
     }
 
     /// Minus half the squared norm of a row, scaled.
@@ -113,7 +135,7 @@ impl Rows {
         self.lengths.halves[row]
     }
 
-    /// Largest norm and largest loss of these rows: what [`Columns::margin_of_column`] asks for.
+    /// Largest norm of the rows, and largest norm of what rounding took away: for [`margin`].
     pub fn largest(&self) -> (f32, f32) {
         self.lengths.largest()
     }
@@ -125,7 +147,6 @@ pub struct Columns {
     halves: Aligned,
     lengths: Lengths,
     n_words: usize,
-    dim: usize,
     largest: (f32, f32),
 }
 
@@ -150,7 +171,7 @@ impl Columns {
         let lengths = Lengths::new(measured);
         halves.floats_mut()[..n].copy_from_slice(&lengths.halves);
         let largest = lengths.largest();
-        Self { data, halves, lengths, n_words, dim, largest }
+        Self { data, halves, lengths, n_words, largest }
     }
 
     pub fn n(&self) -> usize {
@@ -167,32 +188,26 @@ impl Columns {
         self.lengths.halves[column]
     }
 
-    /// Norm of a column, scaled.
-    pub fn norm(&self, column: usize) -> f32 {
-        self.lengths.norms[column]
+    /// Largest norm of the columns, and largest norm of what rounding took away: for [`margin`].
+    pub fn largest(&self) -> (f32, f32) {
+        self.largest
     }
 
-    /// Most that the score of row `row` with any column can be off.
-    ///
-    /// Both factors are rounded: |x.c - x'.c'| <= |x - x'| |c| + |x'| |c - c'| (Cauchy-Schwarz). Then come the sums: at
-    /// most one rounding per term (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-    pub fn margin(&self, rows: &Rows, row: usize) -> f32 {
-        let (norm, lost) = (rows.lengths.norms[row], rows.lengths.lost[row]);
-        let (largest_norm, largest_lost) = self.largest;
-        self.margin_between(norm, lost, largest_norm, largest_lost)
+    /// Norm of a column and of what rounding took away: for [`margin`].
+    pub fn lengths(&self, column: usize) -> (f32, f32) {
+        (self.lengths.norms[column], self.lengths.lost[column])
     }
+}
 
-    /// Most that the score of column `column` with any of `rows` can be off.
-    pub fn margin_of_column(&self, column: usize, largest_of_rows: (f32, f32)) -> f32 {
-        let (norm, lost) = (self.lengths.norms[column], self.lengths.lost[column]);
-        self.margin_between(largest_of_rows.0, largest_of_rows.1, norm, lost)
-    }
-
-    fn margin_between(&self, norm: f32, lost: f32, other_norm: f32, other_lost: f32) -> f32 {
-        let products = lost * other_norm + (norm + lost) * other_lost;
-        let sums = (self.dim + 8) as f32 * f32::EPSILON * (norm * other_norm + norm.max(other_norm).powi(2));
-        1.01 * (products + sums) + f32::MIN_POSITIVE
-    }
+/// Most that a score of two points of `dim` values can be off, by the norms of the points and of what rounding took away
+/// (of many points, the largest of them).
+///
+/// Both factors are rounded: |x.c - x'.c'| <= |x - x'| |c| + |x'| |c - c'| (Cauchy-Schwarz). Then come the sums: at most
+/// one rounding per term (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+pub fn margin(dim: usize, (norm, lost): (f32, f32), (other_norm, other_lost): (f32, f32)) -> f32 {
+    let products = lost * other_norm + (norm + lost) * other_lost;
+    let sums = (dim + 8) as f32 * f32::EPSILON * (norm * other_norm + norm.max(other_norm).powi(2));
+    1.01 * (products + sums) + f32::MIN_POSITIVE
 }
 
 /// Results of [`Kernels::top_two`]: one entry per row and group of columns.
@@ -253,6 +268,16 @@ impl Kernels {
         if first_group > 0 {
             out.columns[..n_rows * n_groups].iter_mut().for_each(|column| *column += (first_group * GROUP) as u32);
         }
+    }
+
+    /// All scores of the first `n_rows` rows, row by row into `out`, columns of padding included (minus infinity).
+    pub fn scores(self, rows: &Rows, n_rows: usize, columns: &Columns, out: &mut Vec<f32>) {
+        let stride = columns.n_groups() * GROUP;
+        out.resize(n_rows * stride, 0.0);
+        let job = self.product(rows, 0, n_rows, columns, 0, columns.n_groups());
+        let epilogue = Scores { halves: columns.halves.floats().as_ptr(), out: out.as_mut_ptr(), stride };
+        // SAFETY: `product` checked what is read; there is room for every pair
+        unsafe { (self.table.scores)(&job, &epilogue) }
     }
 
     /// Pairs of rows `first..first + n_rows` and columns whose score reaches `column_thresholds` of the column, or

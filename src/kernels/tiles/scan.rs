@@ -70,6 +70,20 @@ impl<S: Simd> Epilogue<S> for TopTwo {
     }
 }
 
+/// All scores, row by row.
+pub struct Scores {
+    pub halves: *const f32,
+    pub out: *mut f32,
+    pub stride: usize,
+}
+
+impl<S: Simd> Epilogue<S> for Scores {
+    #[inline(always)]
+    unsafe fn finish(&self, sums: S::F, row: usize, column: usize) {
+        S::store(self.out.add(row * self.stride + column), S::add(sums, S::load(self.halves.add(column))));
+    }
+}
+
 /// A pair of points whose score reaches a threshold, and their product.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {

@@ -250,7 +250,7 @@ proptest! {
             kernels.top_two(&rows, m, &columns, 0, columns.n_groups(), &mut found);
             let squared = (factor as f64).powi(2);
             for (row, want) in want.iter().enumerate() {
-                let margin = columns.margin(&rows, row) as f64;
+                let margin = margin(dim, rows.lengths(row), columns.largest()) as f64;
                 for (group, want) in want.chunks(GROUP).enumerate() {
                     let at = row * columns.n_groups() + group;
                     let mut sorted: Vec<f64> = want.iter().map(|score| score * squared).collect();

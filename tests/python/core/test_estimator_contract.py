@@ -75,6 +75,14 @@ CASES = [
         method="predict",
         weighted=True,
     ),
+    Case(
+        "MiniBatchKMeans",
+        _core.MiniBatchKMeans,
+        {"n_clusters": 3, "random_state": 1},
+        ("labels_", "cluster_centers_", "counts_", "inertia_"),
+        method="predict",
+        weighted=True,
+    ),
     Case("HDBSCAN", _core.HDBSCAN, {"min_cluster_size": 6}, CLUSTERS, weighted=True),
     Case("HDBSCAN-graph", _core.HDBSCAN, {"min_cluster_size": 6}, CLUSTERS, of_graph=True, weighted=True),
     Case(
@@ -182,6 +190,7 @@ OTHER_PARAMS: list[tuple[type[Any], dict[str, Any]]] = [
         _core.KMeans,
         {"n_clusters": 5, "init": "random", "n_init": 3, "max_iter": 7, "tol": 0.125, "random_state": 2**63},
     ),
+    (_core.MiniBatchKMeans, {"n_clusters": 5, "init": "random", "random_state": 3}),
     (
         _core.HDBSCAN,
         {
