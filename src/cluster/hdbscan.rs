@@ -4,7 +4,7 @@
 
 use super::tree::{self, Flat, Selection};
 use crate::error::{Error, Result};
-use crate::graph::{KnnGraph, exact, forest};
+use crate::graph::{KnnGraph, exact, forest, spanning};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
@@ -90,8 +90,7 @@ pub fn hdbscan_of_vectors(
     task.plan(2 * vectors.n() as u64);
     let graph = exact::build(vectors, params.min_samples, task)?;
     let core = forest::core_distances(&graph, params.min_samples);
-    drop(graph);
-    let spanning = forest::spanning_tree_of_vectors(vectors, &core, task)?;
+    let spanning = spanning::spanning_tree(vectors, &graph, &core, task)?;
     Ok(flatten(&spanning, vectors.n(), weights, params))
 }
 

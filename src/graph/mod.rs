@@ -6,6 +6,7 @@ pub mod forest;
 mod join;
 pub mod partition;
 pub mod partitioned;
+pub mod spanning;
 
 use crate::error::{Error, Result};
 
