@@ -3,6 +3,7 @@
 
 pub mod exact;
 pub mod forest;
+pub mod fuzzy;
 
 use crate::error::{Error, Result};
 
