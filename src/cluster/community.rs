@@ -145,6 +145,15 @@ pub fn partition(network: &Network, start: Vec<u32>, pull: f64, seed: u64, task:
     Ok(labels)
 }
 
+/// Lets every node move from where it is to the community that gains most, until none does; communities stay
+/// connected. Unlike [`partition`] it neither joins nor divides communities.
+pub fn settle(network: &Network, labels: &mut [u32], pull: f64, seed: u64, task: &Task) -> Result<()> {
+    compact(labels);
+    move_nodes(network, labels, pull, &mut Rng::new(seed, 0), task)?;
+    split_islands(network, labels);
+    Ok(())
+}
+
 /// Sum over communities of (ordered) weight inside less `pull` times mass squared.
 pub fn quality(network: &Network, labels: &[u32], pull: f64) -> f64 {
     let n_labels = labels.iter().max().map_or(0, |label| *label as usize + 1);
@@ -327,4 +336,132 @@ fn shuffled(n: usize, rng: &mut Rng) -> Vec<u32> {
         order.swap(i, rng.below(i + 1));
     }
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::fuzzy::FuzzyGraph;
+
+    /// Symmetric graph of weighted edges.
+    fn network(n: usize, edges: &[(u32, u32, f32)]) -> Network {
+        let mut rows: Vec<Vec<(u32, f32)>> = vec![Vec::new(); n];
+        for (a, b, weight) in edges {
+            rows[*a as usize].push((*b, *weight));
+            rows[*b as usize].push((*a, *weight));
+        }
+        let mut offsets = vec![0];
+        for row in &mut rows {
+            row.sort_by_key(|(id, _)| *id);
+            offsets.push(offsets[offsets.len() - 1] + row.len());
+        }
+        let (ids, weights) = rows.into_iter().flatten().unzip();
+        Network::from_fuzzy(FuzzyGraph { offsets, ids, weights })
+    }
+
+    fn random_edges(n: u32, share: f64, seed: u64) -> Vec<(u32, u32, f32)> {
+        let mut rng = Rng::new(seed, 1);
+        let pairs = (0..n).flat_map(|a| (0..a).map(move |b| (b, a)));
+        pairs.filter_map(|(a, b)| (rng.unit() < share).then(|| (a, b, 0.1 + rng.unit() as f32))).collect()
+    }
+
+    fn pull_of(network: &Network, resolution: f64) -> f64 {
+        resolution / network.total().max(1e-9)
+    }
+
+    fn start(n: usize) -> Vec<u32> {
+        (0..n as u32).collect()
+    }
+
+    fn run(network: &Network, resolution: f64, seed: u64) -> Vec<u32> {
+        partition(network, start(network.n()), pull_of(network, resolution), seed, &Task::new()).unwrap()
+    }
+
+    /// Best quality over all partitions of few nodes (restricted growth strings).
+    fn best_quality(network: &Network, pull: f64) -> f64 {
+        fn grow(network: &Network, labels: &mut Vec<u32>, used: u32, pull: f64) -> f64 {
+            if labels.len() == network.n() {
+                return quality(network, labels, pull);
+            }
+            let mut best = f64::NEG_INFINITY;
+            for label in 0..=used {
+                labels.push(label);
+                best = best.max(grow(network, labels, used.max(label + 1), pull));
+                labels.pop();
+            }
+            best
+        }
+        grow(network, &mut Vec::new(), 0, pull)
+    }
+
+    #[test]
+    fn two_cliques_on_a_bridge_part_there() {
+        let mut edges = Vec::new();
+        for base in [0, 5] {
+            edges.extend((0..5).flat_map(|a| (0..a).map(move |b| (base + b, base + a, 1.0))));
+        }
+        edges.push((4, 5, 1.0));
+        assert_eq!(run(&network(10, &edges), 1.0, 0), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn tiny_graphs_reach_the_best_partition() {
+        let mut reached = 0;
+        for seed in 0..40 {
+            let network = network(8, &random_edges(8, 0.4, seed));
+            let pull = pull_of(&network, 1.0);
+            let best = best_quality(&network, pull);
+            let found =
+                (0..4).map(|start| quality(&network, &run(&network, 1.0, start), pull)).fold(f64::MIN, f64::max);
+            assert!(found <= best + 1e-5);
+            reached += (found >= best - 1e-5) as usize;
+        }
+        assert!(reached >= 38, "{reached} of 40");
+    }
+
+    #[test]
+    fn communities_are_connected_and_better_than_single_nodes_and_than_moving_alone() {
+        for seed in 0..60 {
+            let n = 30 + (seed as usize * 7) % 90;
+            let network = network(n, &random_edges(n as u32, 0.06, seed));
+            for resolution in [0.3, 1.0, 4.0] {
+                let pull = pull_of(&network, resolution);
+                let labels = run(&network, resolution, seed);
+                let mut pieces = labels.clone();
+                let mut whole = labels.clone();
+                assert_eq!(split_islands(&network, &mut pieces), compact(&mut whole), "seed {seed}");
+                let mut moved = start(n);
+                settle(&network, &mut moved, pull, seed, &Task::new()).unwrap();
+                let found = quality(&network, &labels, pull);
+                assert!(found >= quality(&network, &start(n), pull));
+                assert!(found >= quality(&network, &moved, pull) - 0.02 * network.total(), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_iteration_never_lowers_the_quality() {
+        for seed in 0..30 {
+            let network = network(80, &random_edges(80, 0.08, seed));
+            let pull = pull_of(&network, 1.0);
+            let mut labels = start(80);
+            let mut last = f64::MIN;
+            for iteration in 0..5 {
+                labels = partition(&network, labels, pull, iteration, &Task::new()).unwrap();
+                let now = quality(&network, &labels, pull);
+                assert!(now >= last - 1e-4, "seed {seed}: {last} -> {now}");
+                last = now;
+            }
+        }
+    }
+
+    #[test]
+    fn an_aggregated_graph_has_the_quality_of_its_partition() {
+        let network = network(50, &random_edges(50, 0.1, 3));
+        let mut labels = run(&network, 1.0, 0);
+        let n_labels = compact(&mut labels);
+        let coarse = network.aggregate(&labels, n_labels, &Task::new()).unwrap();
+        let (whole, parts) = (quality(&network, &labels, 1e-3), quality(&coarse, &start(n_labels), 1e-3));
+        assert!((whole - parts).abs() < 1e-6 * network.total());
+    }
 }

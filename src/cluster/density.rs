@@ -5,7 +5,7 @@
 //! Serial but for the edge weights, so the same bits on any number of threads.
 
 use super::NOISE;
-use super::community::partition;
+use super::community::settle;
 use super::network::{Network, compact, numbered};
 use super::resolution::{Search, chosen, nearest_level};
 use crate::error::{Error, Result};
@@ -89,8 +89,8 @@ pub fn density(graph: &KnnGraph, weights: Option<&[f32]>, params: &DensityParams
     let resolution = params.resolution.unwrap_or(levels[level].resolution);
 
     // points moved between whole communities only so far: now each for itself
-    let start = levels[level].labels.clone();
-    let mut flat = partition(&network, start, search.pull(resolution), params.random_state, task)?;
+    let mut flat = levels[level].labels.clone();
+    settle(&network, &mut flat, search.pull(resolution), params.random_state, task)?;
     absorb_small(&network, &mut flat, &sizes, least, task)?;
     task.advance(n as u64);
 
@@ -162,8 +162,8 @@ fn absorb_small(network: &Network, labels: &mut Vec<u32>, sizes: &[f64], least: 
 /// fall below `least` by losing outliers.
 ///
 /// A text is unlike its neighbors when it is much farther from them than they are from theirs (Breunig et al. 2000,
-/// local outlier factor, with mean distances), compared with how that ratio varies over all texts. One that is as
-/// close to its neighbors as the median text never is.
+/// local outlier factor, with mean distances), compared with how that ratio varies over all texts, and farther than
+/// the median text is.
 fn noise(graph: &KnnGraph, finest: &[u32], sizes: &[f64], least: f64, task: &Task) -> Result<Vec<bool>> {
     let n = graph.n();
     let distance: Vec<f64> = (0..n).map(|i| mean(graph.neighbors(i).map(|(_, d)| d as f64))).collect();
@@ -175,16 +175,19 @@ fn noise(graph: &KnnGraph, finest: &[u32], sizes: &[f64], least: f64, task: &Tas
             task.check()?;
         }
         let around = mean(graph.neighbors(i).map(|(j, _)| distance[j as usize]));
-        let reference = around.max(usual);
-        remoteness.push(if reference > 0.0 { (distance[i] / reference).max(f64::MIN_POSITIVE).ln() } else { 0.0 });
+        // a heap of equal texts is at distance 0 from its own: then any distance is infinitely far
+        remoteness.push(if distance[i] == around { 0.0 } else { (distance[i] / around).ln() });
     }
     let middle = median(remoteness.clone());
     let deviation = DEVIATION_PER_MAD * median(remoteness.iter().map(|value| (value - middle).abs()).collect());
     let threshold = middle + OUTLYING * deviation;
-    let mut outliers: Vec<u32> = (0..n as u32).filter(|i| remoteness[*i as usize] > threshold.max(0.0)).collect();
-    if deviation == 0.0 {
-        outliers.clear();
-    }
+    let mut outliers: Vec<u32> = if deviation > 0.0 {
+        (0..n as u32)
+            .filter(|i| remoteness[*i as usize] > threshold.max(0.0) && distance[*i as usize] > usual)
+            .collect()
+    } else {
+        Vec::new()
+    };
     outliers.sort_by(|a, b| remoteness[*b as usize].total_cmp(&remoteness[*a as usize]).then(a.cmp(b)));
     outliers.truncate(n / TEXTS_PER_OUTLIER);
 
@@ -253,4 +256,69 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::exact;
+    use crate::random::Rng;
+    use crate::vectors::Vectors;
+
+    /// Balls of `sizes` points around far corners, in 6 dimensions.
+    fn balls(sizes: &[usize]) -> (KnnGraph, Vec<usize>) {
+        let mut rng = Rng::new(7, 0);
+        let truth: Vec<usize> = sizes.iter().enumerate().flat_map(|(ball, size)| vec![ball; *size]).collect();
+        let data: Vec<f32> = truth
+            .iter()
+            .flat_map(|ball| (0..6).map(|d| if ball >> d & 1 == 1 { 9.0 } else { 0.0 }).collect::<Vec<f64>>())
+            .map(|centre| (centre + rng.normal()) as f32)
+            .collect();
+        let vectors = Vectors::new(&data, truth.len(), 6).unwrap();
+        (exact::build(vectors, 15, &Task::new()).unwrap(), truth)
+    }
+
+    fn found(graph: &KnnGraph, weights: Option<&[f32]>) -> Density {
+        density(graph, weights, &DensityParams::new(5, None, 0).unwrap(), &Task::new()).unwrap()
+    }
+
+    #[test]
+    fn balls_of_uneven_size_are_found_and_numbered_by_size() {
+        let (graph, truth) = balls(&[40, 400, 120, 25]);
+        let clusters = found(&graph, None);
+        assert_eq!(clusters.n_clusters, 4);
+        let rank = [2, 0, 1, 3];
+        assert!(clusters.nearest.iter().zip(&truth).all(|(label, ball)| *label == rank[*ball]));
+        assert!(clusters.labels.iter().zip(&clusters.nearest).all(|(label, near)| label == near || *label == NOISE));
+    }
+
+    #[test]
+    fn layers_are_nested_and_hold_the_labels() {
+        let (graph, _) = balls(&[300, 300, 300, 300, 300]);
+        let clusters = found(&graph, None);
+        assert!(clusters.layers.contains(&clusters.labels));
+        for pair in clusters.layers.windows(2) {
+            let mut above = std::collections::BTreeMap::new();
+            for (fine, coarse) in pair[0].iter().zip(&pair[1]) {
+                assert_eq!(above.entry(*fine).or_insert(*coarse), coarse);
+            }
+            assert!(pair[0].iter().max() > pair[1].iter().max());
+        }
+    }
+
+    #[test]
+    fn weights_count_towards_the_least_size() {
+        let graph = KnnGraph::from_parts(vec![1, 0, 3, 2], vec![1.0; 4], 4, 1).unwrap();
+        assert_eq!(found(&graph, None).labels, vec![NOISE; 4]);
+        assert_eq!(found(&graph, Some(&[1.0, 1.0, 3.0, 3.0])).labels, vec![NOISE, NOISE, 0, 0]);
+    }
+
+    #[test]
+    fn a_stopped_task_ends_the_search() {
+        let (graph, _) = balls(&[100, 100]);
+        let task = Task::new();
+        task.stop();
+        let params = DensityParams::new(5, None, 0).unwrap();
+        assert_eq!(density(&graph, None, &params, &task), Err(Error::Cancelled));
+    }
 }

@@ -1,7 +1,7 @@
 //! Which resolution suits a graph, and the layers of communities around it. It knows no sizes and no noise; those are
 //! in `density.rs`.
 
-use super::community::partition;
+use super::community::{partition, settle};
 use super::network::{Network, compact};
 use crate::error::Result;
 use crate::task::Task;
@@ -15,6 +15,12 @@ const COARSEST: f64 = 1.0 / 64.0;
 /// Share of a label that neighbors tell about each other in data without clusters (Gaussian and uniform, 8 to 384
 /// dimensions, modularity's own resolution: 0.26 to 0.38; texts: 0.45 and more). At most this: one cluster.
 const STRUCTURELESS: f64 = 0.4;
+
+/// A knee is one only if it stands this far above the chord, as a share of the finest level's entropy: labelled texts
+/// have 0.03 and more, texts without clusters up to 0.003.
+const LEAST_LIFT: f64 = 0.01;
+/// Levels that stand this high, as a share of the highest, are as good as it: the seed alone moves them by 0.01.
+const FLAT_TOP: f64 = 0.99;
 
 /// Communities at one resolution, and what neighbors tell about them.
 pub struct Level {
@@ -72,16 +78,16 @@ impl Search<'_> {
     }
 
     /// Layers inside `flat`, finest first, at whole layer steps above `resolution`; none where the graph knows
-    /// nothing finer. `start` are the finest communities; `settle` may change the finest layer before others follow.
+    /// nothing finer. `start` are the finest communities; `adjust` may change the finest layer before others follow.
     ///
     /// # Errors
-    /// `Cancelled`, and what `settle` returns.
+    /// `Cancelled`, and what `adjust` returns.
     pub fn finer(
         &self,
         flat: &[u32],
         start: &[u32],
         resolution: f64,
-        settle: impl FnOnce(&Network, &mut Vec<u32>) -> Result<()>,
+        adjust: impl FnOnce(&Network, &mut Vec<u32>) -> Result<()>,
     ) -> Result<Vec<Vec<u32>>> {
         let steps = (self.finest() / resolution).log(LAYER_STEP).floor();
         if steps < 1.0 {
@@ -89,8 +95,9 @@ impl Search<'_> {
         }
         let inside = self.network.within(flat);
         let mut finer = resolution * LAYER_STEP.powf(steps);
-        let mut labels = partition(&inside, crossed(start, flat), self.pull(finer), self.seed, self.task)?;
-        settle(&inside, &mut labels)?;
+        let mut labels = crossed(start, flat);
+        settle(&inside, &mut labels, self.pull(finer), self.seed, self.task)?;
+        adjust(&inside, &mut labels)?;
         let n_labels = compact(&mut labels);
         let mut coarse = inside.aggregate(&labels, n_labels, self.task)?;
         let mut layers = vec![labels.clone()];
@@ -147,23 +154,19 @@ impl Search<'_> {
 /// The level that splits as far as neighbors can follow.
 ///
 /// Drawn as information over entropy, the levels make a curve from (0, 0) up to the finest level. Its slope is how
-/// much of what a split adds to the labels neighbors know of each other. The level taken is the last one whose slope
-/// is above the chord's, that is above what neighbors know of the finest labels on average: the knee (Satopaa et al.
-/// 2011). Where no level lies above the chord there is no knee: then modularity's own resolution, or one cluster if
-/// neighbors know little even there.
+/// much of what a split adds to the labels neighbors know of each other. The level wanted is the last one whose slope
+/// is above the chord's, that is above what neighbors know of the finest labels on average: there the curve is
+/// farthest above its chord, at its knee (Satopaa et al. 2011, "Finding a Kneedle in a haystack"). Of levels that
+/// differ by less than the seed makes them differ, the finest is taken.
+///
+/// Without a knee it is modularity's own resolution, or one cluster if neighbors know little even there.
 pub fn chosen(levels: &[Level]) -> usize {
     let finest = &levels[0];
     let chord = if finest.entropy > 0.0 { finest.information / finest.entropy } else { 0.0 };
-    let above = |level: &Level| level.information - chord * level.entropy;
-    let mut best = 0;
-    for (i, level) in levels.iter().enumerate() {
-        // rounding alone must not lift a level above the chord; ties go to the finer level
-        if above(level) > above(&levels[best]) + 1e-9 * (1.0 + finest.entropy) {
-            best = i;
-        }
-    }
-    if best > 0 && levels[best].entropy > 0.0 {
-        return best;
+    let lift = |level: &Level| level.information - chord * level.entropy;
+    let highest = levels.iter().map(lift).fold(0.0, f64::max);
+    if highest > LEAST_LIFT * finest.entropy {
+        return levels.iter().position(|level| lift(level) >= FLAT_TOP * highest).unwrap_or(0);
     }
     let own = nearest_level(levels, 1.0);
     if levels[own].information > STRUCTURELESS * levels[own].entropy { own } else { levels.len() - 1 }
@@ -187,4 +190,37 @@ fn crossed(a: &[u32], b: &[u32]) -> Vec<u32> {
         labels[*row as usize] = name;
     }
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(points: &[(f64, f64)]) -> Vec<Level> {
+        let resolution = |i: usize| 8.0 / 2f64.powi(i as i32);
+        let level = |(i, &(entropy, information))| Level {
+            resolution: resolution(i),
+            labels: Vec::new(),
+            information,
+            entropy,
+        };
+        points.iter().enumerate().map(level).collect()
+    }
+
+    #[test]
+    fn the_knee_is_chosen() {
+        assert_eq!(chosen(&curve(&[(6.0, 4.0), (5.0, 3.9), (4.0, 3.6), (2.0, 1.8), (0.0, 0.0)])), 2);
+    }
+
+    #[test]
+    fn without_a_knee_it_is_resolution_1_or_one_cluster() {
+        // neighbors know half at every level, then a third
+        assert_eq!(chosen(&curve(&[(6.0, 3.0), (5.0, 2.5), (4.0, 2.0), (2.0, 1.0), (0.0, 0.0)])), 3);
+        assert_eq!(chosen(&curve(&[(6.0, 2.0), (5.0, 1.6), (4.0, 1.3), (2.0, 0.6), (0.0, 0.0)])), 4);
+    }
+
+    #[test]
+    fn crossed_labels_are_equal_only_where_both_are() {
+        assert_eq!(crossed(&[0, 0, 1, 1, 0], &[0, 1, 1, 1, 0]), [0, 1, 2, 2, 0]);
+    }
 }
