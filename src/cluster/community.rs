@@ -95,7 +95,7 @@ pub fn leiden(graph: &KnnGraph, weights: Option<&[f32]>, params: &LeidenParams, 
             break;
         }
     }
-    let inside = quality(&network, &labels, pull);
+    let inside = quality(&network, &labels, pull, task)?;
     let quality_found = match params.objective {
         Objective::Modularity => inside / network.total().max(f64::MIN_POSITIVE),
         // pairs of points, not ordered pairs with the diagonal
@@ -103,7 +103,7 @@ pub fn leiden(graph: &KnnGraph, weights: Option<&[f32]>, params: &LeidenParams, 
     };
     network.mass = degrees;
     let total = network.total().max(f64::MIN_POSITIVE);
-    let modularity = quality(&network, &labels, 1.0 / total) / total;
+    let modularity = quality(&network, &labels, 1.0 / total, task)? / total;
     let (labels, n_clusters) = super::network::numbered(&labels, &sizes);
     Ok(Communities { labels, quality: quality_found, modularity, n_clusters })
 }
@@ -141,7 +141,7 @@ pub fn partition(network: &Network, start: Vec<u32>, pull: f64, seed: u64, task:
         owned = Some(coarse);
     }
     let mut labels: Vec<u32> = home.iter().map(|node| communities[*node as usize]).collect();
-    split_islands(network, &mut labels);
+    split_islands(network, &mut labels, task)?;
     Ok(labels)
 }
 
@@ -150,22 +150,28 @@ pub fn partition(network: &Network, start: Vec<u32>, pull: f64, seed: u64, task:
 pub fn settle(network: &Network, labels: &mut [u32], pull: f64, seed: u64, task: &Task) -> Result<()> {
     compact(labels);
     move_nodes(network, labels, pull, &mut Rng::new(seed, 0), task)?;
-    split_islands(network, labels);
+    split_islands(network, labels, task)?;
     Ok(())
 }
 
 /// Sum over communities of (ordered) weight inside less `pull` times mass squared.
-pub fn quality(network: &Network, labels: &[u32], pull: f64) -> f64 {
+///
+/// # Errors
+/// `Cancelled`.
+pub fn quality(network: &Network, labels: &[u32], pull: f64, task: &Task) -> Result<f64> {
     let n_labels = labels.iter().max().map_or(0, |label| *label as usize + 1);
     let mut mass = vec![0f64; n_labels];
     let mut inside = 0.0;
     for (node, label) in labels.iter().enumerate() {
+        if node % BLOCK == 0 {
+            task.check()?;
+        }
         mass[*label as usize] += network.mass[node];
         inside += network.loops[node];
         inside +=
             network.edges(node).filter(|(to, _)| labels[*to as usize] == *label).map(|(_, w)| w as f64).sum::<f64>();
     }
-    inside - pull * mass.iter().map(|mass| mass * mass).sum::<f64>()
+    Ok(inside - pull * mass.iter().map(|mass| mass * mass).sum::<f64>())
 }
 
 /// Fast local moving (section "The Leiden algorithm", lines 13-33 of algorithm A.2): nodes in random order, and again
@@ -244,12 +250,14 @@ fn refine(network: &Network, communities: &[u32], pull: f64, rng: &mut Rng, task
     let mut mass = network.mass.clone();
     let mut alone = vec![true; n];
     // weight from each part to the rest of its community
-    let mut outward: Vec<f64> = (0..n)
-        .map(|node| {
-            let inside = network.edges(node).filter(|(to, _)| communities[*to as usize] == communities[node]);
-            inside.map(|(_, weight)| weight as f64).sum()
-        })
-        .collect();
+    let mut outward = vec![0f64; n];
+    for node in 0..n {
+        if node % BLOCK == 0 {
+            task.check()?;
+        }
+        let inside = network.edges(node).filter(|(to, _)| communities[*to as usize] == communities[node]);
+        outward[node] = inside.map(|(_, weight)| weight as f64).sum();
+    }
     let mut links = Links::new(n);
     for (visits, node) in shuffled(n, rng).into_iter().enumerate() {
         if visits % BLOCK == 0 {
@@ -362,7 +370,12 @@ mod tests {
     fn random_edges(n: u32, share: f64, seed: u64) -> Vec<(u32, u32, f32)> {
         let mut rng = Rng::new(seed, 1);
         let pairs = (0..n).flat_map(|a| (0..a).map(move |b| (b, a)));
-        pairs.filter_map(|(a, b)| (rng.unit() < share).then(|| (a, b, 0.1 + rng.unit() as f32))).collect()
+        let drawn: Vec<(u32, u32, f64, f64)> = pairs.map(|(a, b)| (a, b, rng.unit(), rng.unit())).collect();
+        drawn.into_iter().filter(|edge| edge.2 < share).map(|(a, b, _, weight)| (a, b, 0.1 + weight as f32)).collect()
+    }
+
+    fn value(network: &Network, labels: &[u32], pull: f64) -> f64 {
+        quality(network, labels, pull, &Task::new()).unwrap()
     }
 
     fn pull_of(network: &Network, resolution: f64) -> f64 {
@@ -381,7 +394,7 @@ mod tests {
     fn best_quality(network: &Network, pull: f64) -> f64 {
         fn grow(network: &Network, labels: &mut Vec<u32>, used: u32, pull: f64) -> f64 {
             if labels.len() == network.n() {
-                return quality(network, labels, pull);
+                return value(network, labels, pull);
             }
             let mut best = f64::NEG_INFINITY;
             for label in 0..=used {
@@ -411,8 +424,7 @@ mod tests {
             let network = network(8, &random_edges(8, 0.4, seed));
             let pull = pull_of(&network, 1.0);
             let best = best_quality(&network, pull);
-            let found =
-                (0..4).map(|start| quality(&network, &run(&network, 1.0, start), pull)).fold(f64::MIN, f64::max);
+            let found = (0..4).map(|start| value(&network, &run(&network, 1.0, start), pull)).fold(f64::MIN, f64::max);
             assert!(found <= best + 1e-5);
             reached += (found >= best - 1e-5) as usize;
         }
@@ -429,12 +441,16 @@ mod tests {
                 let labels = run(&network, resolution, seed);
                 let mut pieces = labels.clone();
                 let mut whole = labels.clone();
-                assert_eq!(split_islands(&network, &mut pieces), compact(&mut whole), "seed {seed}");
+                assert_eq!(
+                    split_islands(&network, &mut pieces, &Task::new()).unwrap(),
+                    compact(&mut whole),
+                    "seed {seed}"
+                );
                 let mut moved = start(n);
                 settle(&network, &mut moved, pull, seed, &Task::new()).unwrap();
-                let found = quality(&network, &labels, pull);
-                assert!(found >= quality(&network, &start(n), pull));
-                assert!(found >= quality(&network, &moved, pull) - 0.02 * network.total(), "seed {seed}");
+                let found = value(&network, &labels, pull);
+                assert!(found >= value(&network, &start(n), pull));
+                assert!(found >= value(&network, &moved, pull) - 0.02 * network.total(), "seed {seed}");
             }
         }
     }
@@ -448,7 +464,7 @@ mod tests {
             let mut last = f64::MIN;
             for iteration in 0..5 {
                 labels = partition(&network, labels, pull, iteration, &Task::new()).unwrap();
-                let now = quality(&network, &labels, pull);
+                let now = value(&network, &labels, pull);
                 assert!(now >= last - 1e-4, "seed {seed}: {last} -> {now}");
                 last = now;
             }
@@ -461,7 +477,7 @@ mod tests {
         let mut labels = run(&network, 1.0, 0);
         let n_labels = compact(&mut labels);
         let coarse = network.aggregate(&labels, n_labels, &Task::new()).unwrap();
-        let (whole, parts) = (quality(&network, &labels, 1e-3), quality(&coarse, &start(n_labels), 1e-3));
+        let (whole, parts) = (value(&network, &labels, 1e-3), value(&coarse, &start(n_labels), 1e-3));
         assert!((whole - parts).abs() < 1e-6 * network.total());
     }
 }

@@ -103,7 +103,7 @@ pub fn density(graph: &KnnGraph, weights: Option<&[f32]>, params: &DensityParams
     layers.extend(search.coarser(&layers[default], resolution)?);
     let noise = noise(graph, &layers[0], &sizes, least, task)?;
     task.advance(n as u64);
-    let mut found = describe(&network, &layers[default], &noise, &sizes);
+    let mut found = describe(&network, &layers[default], &noise, &sizes, task)?;
     found.resolution = resolution;
     let without_noise = |labels: &Vec<u32>| renumbered(labels, &noise, &sizes).0;
     found.layers = layers.iter().map(without_noise).collect();
@@ -115,7 +115,7 @@ pub fn density(graph: &KnnGraph, weights: Option<&[f32]>, params: &DensityParams
 }
 
 /// Clusters smaller than `least` join the one they are most linked to; those linked to none stay.
-fn absorb_small(network: &Network, labels: &mut Vec<u32>, sizes: &[f64], least: f64, task: &Task) -> Result<()> {
+fn absorb_small(network: &Network, labels: &mut [u32], sizes: &[f64], least: f64, task: &Task) -> Result<()> {
     loop {
         let n_labels = compact(labels);
         let mut size = vec![0f64; n_labels];
@@ -208,7 +208,7 @@ fn noise(graph: &KnnGraph, finest: &[u32], sizes: &[f64], least: f64, task: &Tas
 }
 
 /// Labels, membership and nearest cluster of one layer.
-fn describe(network: &Network, labels: &[u32], noise: &[bool], sizes: &[f64]) -> Density {
+fn describe(network: &Network, labels: &[u32], noise: &[bool], sizes: &[f64], task: &Task) -> Result<Density> {
     let (found, n_clusters) = renumbered(labels, noise, sizes);
     // every row's number, noise included; -1 where the whole cluster is noise
     let n_labels = labels.iter().max().map_or(0, |label| *label as usize + 1);
@@ -217,17 +217,21 @@ fn describe(network: &Network, labels: &[u32], noise: &[bool], sizes: &[f64]) ->
         number[*label as usize] = *found;
     }
     let nearest: Vec<i32> = labels.iter().map(|label| number[*label as usize]).collect();
-    let membership = (0..labels.len())
-        .map(|i| {
-            let (mut own, mut all) = (0f64, 0f64);
-            for (to, weight) in network.edges(i) {
-                all += weight as f64;
-                own += if labels[to as usize] == labels[i] { weight as f64 } else { 0.0 };
-            }
-            if all > 0.0 && nearest[i] != NOISE { (own / all) as f32 } else { 0.0 }
-        })
-        .collect();
-    Density { labels: found, layers: Vec::new(), membership, nearest, n_clusters, resolution: 1.0 }
+    let mut membership = vec![0f32; labels.len()];
+    for (i, share) in membership.iter_mut().enumerate() {
+        if i % BLOCK == 0 {
+            task.check()?;
+        }
+        let (mut own, mut all) = (0f64, 0f64);
+        for (to, weight) in network.edges(i) {
+            all += weight as f64;
+            own += if labels[to as usize] == labels[i] { weight as f64 } else { 0.0 };
+        }
+        if all > 0.0 && nearest[i] != NOISE {
+            *share = (own / all) as f32;
+        }
+    }
+    Ok(Density { labels: found, layers: Vec::new(), membership, nearest, n_clusters, resolution: 1.0 })
 }
 
 /// Labels by falling size, counted without noise, which is -1; how many there are.

@@ -90,7 +90,10 @@ impl Network {
     }
 
     /// The same nodes and masses, without the edges between different labels.
-    pub fn within(&self, labels: &[u32]) -> Self {
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub fn within(&self, labels: &[u32], task: &Task) -> Result<Self> {
         let mut made = Self {
             offsets: Vec::with_capacity(self.n() + 1),
             ids: Vec::with_capacity(self.ids.len()),
@@ -100,13 +103,16 @@ impl Network {
         };
         made.offsets.push(0);
         for node in 0..self.n() {
+            if node % BLOCK == 0 {
+                task.check()?;
+            }
             for (to, weight) in self.edges(node).filter(|(to, _)| labels[*to as usize] == labels[node]) {
                 made.ids.push(to);
                 made.weights.push(weight);
             }
             made.offsets.push(made.ids.len());
         }
-        made
+        Ok(made)
     }
 
     /// (information, entropy) in nats of the labels at both ends of an edge drawn by weight, where every node has its
@@ -163,9 +169,15 @@ pub fn numbered(labels: &[u32], sizes: &[f64]) -> (Vec<i32>, usize) {
 }
 
 /// Gives every connected piece of a community a label of its own, 0..n by first appearance; how many there are.
-pub fn split_islands(network: &Network, labels: &mut [u32]) -> usize {
+///
+/// # Errors
+/// `Cancelled`.
+pub fn split_islands(network: &Network, labels: &mut [u32], task: &Task) -> Result<usize> {
     let mut sets = UnionFind::new(network.n());
     for node in 0..network.n() {
+        if node % BLOCK == 0 {
+            task.check()?;
+        }
         for (to, _) in network.edges(node) {
             if (to as usize) < node && labels[to as usize] == labels[node] {
                 sets.union(node as u32, to);
@@ -175,7 +187,7 @@ pub fn split_islands(network: &Network, labels: &mut [u32]) -> usize {
     for (node, label) in labels.iter_mut().enumerate() {
         *label = sets.find(node as u32);
     }
-    compact(labels)
+    Ok(compact(labels))
 }
 
 /// Nodes sorted by label: starts of the groups, and the nodes, ascending in each group.

@@ -87,13 +87,13 @@ impl Search<'_> {
         flat: &[u32],
         start: &[u32],
         resolution: f64,
-        adjust: impl FnOnce(&Network, &mut Vec<u32>) -> Result<()>,
+        adjust: impl FnOnce(&Network, &mut [u32]) -> Result<()>,
     ) -> Result<Vec<Vec<u32>>> {
         let steps = (self.finest() / resolution).log(LAYER_STEP).floor();
         if steps < 1.0 {
             return Ok(Vec::new());
         }
-        let inside = self.network.within(flat);
+        let inside = self.network.within(flat, self.task)?;
         let mut finer = resolution * LAYER_STEP.powf(steps);
         let mut labels = crossed(start, flat);
         settle(&inside, &mut labels, self.pull(finer), self.seed, self.task)?;

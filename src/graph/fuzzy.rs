@@ -12,6 +12,9 @@ const BLOCK: usize = 4_096;
 /// Least share of the mean distance that a bandwidth may be, as in the reference implementation.
 const LEAST_BANDWIDTH: f64 = 1e-3;
 
+/// (id, weight) of one list after another.
+type List = Vec<(u32, f32)>;
+
 /// Symmetric weighted graph in compressed rows: neighbor ids ascending, weights in (0, 1], no loops.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FuzzyGraph {
@@ -67,10 +70,13 @@ pub fn fuzzy(graph: &KnnGraph, task: &Task) -> Result<FuzzyGraph> {
 }
 
 /// Who names each point, ascending: starts of n lists, and the lists.
-fn transpose(outgoing: &[(u32, f32)], n: usize, k: usize, task: &Task) -> Result<(Vec<usize>, Vec<(u32, f32)>)> {
+fn transpose(outgoing: &[(u32, f32)], n: usize, k: usize, task: &Task) -> Result<(Vec<usize>, List)> {
     let mut starts = vec![0usize; n + 1];
-    for (id, _) in outgoing.iter().filter(|(_, weight)| *weight > 0.0) {
-        starts[*id as usize + 1] += 1;
+    for rows in outgoing.chunks(BLOCK * k) {
+        task.check()?;
+        for (id, _) in rows.iter().filter(|(_, weight)| *weight > 0.0) {
+            starts[*id as usize + 1] += 1;
+        }
     }
     for i in 0..n {
         starts[i + 1] += starts[i];
