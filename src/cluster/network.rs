@@ -191,7 +191,7 @@ pub fn split_islands(network: &Network, labels: &mut [u32], task: &Task) -> Resu
 }
 
 /// Nodes sorted by label: starts of the groups, and the nodes, ascending in each group.
-fn grouped(labels: &[u32], n_labels: usize) -> (Vec<usize>, Vec<u32>) {
+pub fn grouped(labels: &[u32], n_labels: usize) -> (Vec<usize>, Vec<u32>) {
     let mut starts = vec![0usize; n_labels + 1];
     for label in labels {
         starts[*label as usize + 1] += 1;

@@ -2,7 +2,7 @@
 //! in `density.rs`.
 
 use super::community::{partition, settle};
-use super::network::{Network, compact};
+use super::network::{Network, compact, grouped};
 use crate::error::Result;
 use crate::task::Task;
 
@@ -178,16 +178,23 @@ pub fn nearest_level(levels: &[Level], resolution: f64) -> usize {
     (0..levels.len()).min_by(|a, b| away(&levels[*a]).total_cmp(&away(&levels[*b]))).unwrap_or(0)
 }
 
-/// Labels of pairs: equal only where both are. Both have labels below n.
+/// Labels of pairs: equal only where both are. Both are numbered without gaps.
 fn crossed(a: &[u32], b: &[u32]) -> Vec<u32> {
-    let mut rows: Vec<u32> = (0..a.len() as u32).collect();
-    let pair = |row: u32| (a[row as usize], b[row as usize]);
-    rows.sort_unstable_by_key(|row| (pair(*row), *row));
+    let count = |labels: &[u32]| labels.iter().max().map_or(0, |label| *label as usize + 1);
+    let (starts, rows) = grouped(a, count(a));
+    // (label of a, name) that each label of b was last given
+    let mut given = vec![(u32::MAX, 0u32); count(b)];
     let mut labels = vec![0u32; a.len()];
-    let mut name = 0;
-    for (position, row) in rows.iter().enumerate() {
-        name += (position > 0 && pair(rows[position - 1]) != pair(*row)) as u32;
-        labels[*row as usize] = name;
+    let mut names = 0;
+    for group in starts.windows(2) {
+        for row in &rows[group[0]..group[1]] {
+            let (own, slot) = (a[*row as usize], &mut given[b[*row as usize] as usize]);
+            if slot.0 != own {
+                *slot = (own, names);
+                names += 1;
+            }
+            labels[*row as usize] = slot.1;
+        }
     }
     labels
 }
