@@ -7,8 +7,8 @@
     run = ws.cluster(lm.KMeans(n_clusters=200)).label()
     run.map()
 
-The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `HDBSCAN`, `KnnGraph`, `UMAP`, `Index`. Importing this
-package is quick: a name is loaded when it is first used.
+The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `Density`, `HDBSCAN`, `KnnGraph`, `UMAP`, `Index`.
+Importing this package is quick: a name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
         OPTICS,
         PCA,
         UMAP,
+        Density,
         GaussianMixture,
         Index,
         KMeans,
         KnnGraph,
+        Leiden,
         MiniBatchKMeans,
         __version__,
         adjusted_rand_score,
@@ -57,12 +59,14 @@ __all__ = [
     "OPTICS",
     "PCA",
     "UMAP",
+    "Density",
     "Encoder",
     "GaussianMixture",
     "Index",
     "InvalidInputError",
     "KMeans",
     "KnnGraph",
+    "Leiden",
     "LmsysError",
     "MiniBatchKMeans",
     "ModelError",
@@ -89,11 +93,13 @@ bound_polars()
 _HOME = {
     "_core": (
         "DBSCAN",
+        "Density",
         "GaussianMixture",
         "HDBSCAN",
         "Index",
         "KMeans",
         "KnnGraph",
+        "Leiden",
         "MiniBatchKMeans",
         "OPTICS",
         "PCA",

@@ -13,12 +13,14 @@ __all__ = [
     "PCA",
     "PERSONAL_KINDS",
     "UMAP",
+    "Density",
     "Embedder",
     "GaussianMixture",
     "Index",
     "JsonReader",
     "KMeans",
     "KnnGraph",
+    "Leiden",
     "SeenHashes",
     "Tokenizer",
     "__version__",
@@ -396,6 +398,95 @@ class HDBSCAN:
     @property
     def n_clusters_(self) -> int:
         """Number of clusters found."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
+
+@final
+class Density:
+    """Clusters without a number of clusters, at several layers, with memberships and noise."""
+    def __new__(
+        cls,
+        *,
+        min_cluster_size: int = 5,
+        resolution: float | None = None,
+        random_state: int = 0,
+    ) -> Density: ...
+    def fit(
+        self,
+        X: KnnGraph | _ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        progress: _Progress | None = None,
+    ) -> Density: ...
+    def fit_predict(
+        self,
+        X: KnnGraph | _ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        progress: _Progress | None = None,
+    ) -> _Labels: ...
+    @property
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row by falling size, -1 for noise; one of the layers."""
+    @property
+    def layers_(self) -> _Labels:
+        """(n_layers, n) finest layer first, nested; noise is -1 in all."""
+    @property
+    def membership_(self) -> _Vectors:
+        """(n,) share of the row's edge weight that stays in its nearest_ cluster, in [0, 1]."""
+    @property
+    def nearest_(self) -> _Labels:
+        """(n,) labels_, and for noise the cluster it is linked to; -1 where there is none."""
+    @property
+    def n_clusters_(self) -> int:
+        """Number of clusters in labels_."""
+    @property
+    def resolution_(self) -> float:
+        """Resolution of modularity of labels_."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
+
+@final
+class Leiden:
+    """Connected communities of a kNN graph (Traag, Waltman, van Eck 2019)."""
+    def __new__(
+        cls,
+        *,
+        objective: Literal["modularity", "cpm"] = ...,  # "modularity"; the binary's signature cannot show a string
+        resolution: float = 1.0,
+        n_iterations: int = 2,
+        random_state: int = 0,
+    ) -> Leiden: ...
+    def fit(
+        self,
+        X: KnnGraph | _ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        progress: _Progress | None = None,
+    ) -> Leiden: ...
+    def fit_predict(
+        self,
+        X: KnnGraph | _ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        progress: _Progress | None = None,
+    ) -> _Labels: ...
+    @property
+    def labels_(self) -> _Labels:
+        """(n,) community of each row by falling size."""
+    @property
+    def quality_(self) -> float:
+        """What the objective says of labels_."""
+    @property
+    def modularity_(self) -> float:
+        """Modularity of labels_ at resolution 1."""
+    @property
+    def n_clusters_(self) -> int:
+        """Number of communities."""
     def get_params(self, deep: bool = True) -> _Params: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
     def __getstate__(self) -> _State: ...

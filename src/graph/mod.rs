@@ -3,6 +3,7 @@
 
 pub mod exact;
 pub mod forest;
+pub mod fuzzy;
 mod join;
 pub mod partition;
 pub mod partitioned;

@@ -4,6 +4,7 @@
 mod arrays;
 mod boundary;
 mod cluster;
+mod density;
 mod embed;
 mod error;
 mod estimator;
@@ -26,6 +27,8 @@ mod _core {
     use super::boundary::{available_isas, configure};
     #[pymodule_export]
     use super::cluster::{PyHdbscan, PyKMeans};
+    #[pymodule_export]
+    use super::density::{PyDensity, PyLeiden};
     #[pymodule_export]
     use super::embed::{PyEmbedder, PyTokenizer};
     #[pymodule_export]

@@ -9,8 +9,9 @@ import lmsys_rs
 import pytest
 
 NAMES = [
-    *("DBSCAN", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
-    *("LmsysError", "MiniBatchKMeans", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
+    *("DBSCAN", "Density", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
+    *("Leiden", "MiniBatchKMeans"),
+    *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
     *(
         "Workspace",
         "__version__",

@@ -66,6 +66,8 @@ class Case:
 
 
 CLUSTERS = ("labels_", "probabilities_", "n_clusters_")
+LAYERS = ("labels_", "layers_", "membership_", "nearest_", "n_clusters_", "resolution_")
+COMMUNITIES = ("labels_", "quality_", "modularity_", "n_clusters_")
 CASES = [
     Case(
         "KMeans",
@@ -85,6 +87,12 @@ CASES = [
     ),
     Case("HDBSCAN", _core.HDBSCAN, {"min_cluster_size": 6}, CLUSTERS, weighted=True),
     Case("HDBSCAN-graph", _core.HDBSCAN, {"min_cluster_size": 6}, CLUSTERS, of_graph=True, weighted=True),
+    Case("Density", _core.Density, {"random_state": 1}, LAYERS, weighted=True),
+    Case("Density-graph", _core.Density, {"random_state": 1}, LAYERS, of_graph=True, weighted=True),
+    Case("Leiden", _core.Leiden, {"random_state": 1}, COMMUNITIES, weighted=True),
+    Case(
+        "Leiden-graph", _core.Leiden, {"objective": "cpm", "resolution": 0.1}, COMMUNITIES, of_graph=True, weighted=True
+    ),
     Case(
         "GaussianMixture",
         _core.GaussianMixture,
@@ -201,6 +209,8 @@ OTHER_PARAMS: list[tuple[type[Any], dict[str, Any]]] = [
             "allow_single_cluster": True,
         },
     ),
+    (_core.Density, {"min_cluster_size": 9, "resolution": 2.5, "random_state": 3}),
+    (_core.Leiden, {"objective": "cpm", "resolution": 0.25, "n_iterations": 4, "random_state": 3}),
     (_core.GaussianMixture, {"n_components": 2, "max_iter": 9, "tol": 0.1, "reg_covar": 1e-3, "random_state": 4}),
     (_core.DBSCAN, {"eps": 0.1, "min_samples": 9}),
     (_core.OPTICS, {"min_samples": 4, "max_eps": 3.5, "eps": 0.25}),
@@ -262,6 +272,13 @@ def test_an_array_parameter_comes_back_as_the_same_object() -> None:
         (_core.HDBSCAN, {"min_samples": 0}, ["min_samples", "0"]),
         (_core.HDBSCAN, {"cluster_selection_epsilon": -1.0}, ["cluster_selection_epsilon", "-1"]),
         (_core.HDBSCAN, {"cluster_selection_method": "best"}, ["cluster_selection_method", "'best'"]),
+        (_core.Density, {"min_cluster_size": 0}, ["min_cluster_size", "0"]),
+        (_core.Density, {"min_cluster_size": -3}, ["min_cluster_size", "-3"]),
+        (_core.Density, {"resolution": 0.0}, ["resolution", "0"]),
+        (_core.Density, {"resolution": float("nan")}, ["resolution", "NaN"]),
+        (_core.Leiden, {"objective": "surprise"}, ["objective", "'surprise'"]),
+        (_core.Leiden, {"resolution": -1.0}, ["resolution", "-1"]),
+        (_core.Leiden, {"n_iterations": 0}, ["n_iterations", "0"]),
         (_core.GaussianMixture, {"n_components": 0}, ["n_components", "0"]),
         (_core.GaussianMixture, {"max_iter": 0}, ["max_iter", "0"]),
         (_core.GaussianMixture, {"tol": 0.0}, ["tol", "0"]),
@@ -523,7 +540,7 @@ def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(
     assert digests_by_setting[setting][case.name] == digests_by_setting["1 thread"][case.name]
 
 
-@pytest.mark.parametrize("name", ["KMeans", "KnnGraph", "HDBSCAN", "HDBSCAN-graph", "UMAP"])
+@pytest.mark.parametrize("name", ["KMeans", "KnnGraph", "HDBSCAN", "HDBSCAN-graph", "Density", "Leiden", "UMAP"])
 def test_the_instruction_set_does_not_change_the_result(
     name: str, digests_by_setting: dict[str, dict[str, dict[str, str]]]
 ) -> None:
