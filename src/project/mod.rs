@@ -2,8 +2,11 @@
 //! PCA of the vectors.
 
 mod curve;
+mod fft;
 mod forces;
 pub mod fuzzy;
 pub mod pca;
+mod repulsion;
 mod spectral;
+pub mod tsne;
 pub mod umap;
