@@ -7,7 +7,7 @@
     run = ws.cluster(lm.KMeans(n_clusters=200)).label()
     run.map()
 
-The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `HDBSCAN`, `KnnGraph`, `UMAP`, `Index`. Importing this
+The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `HDBSCAN`, `KnnGraph`, `UMAP`, `TSNE`, `Index`. Importing this
 package is quick: a name is loaded when it is first used.
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         HDBSCAN,
         OPTICS,
         PCA,
+        TSNE,
         UMAP,
         GaussianMixture,
         Index,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         __version__,
         adjusted_rand_score,
         available_isas,
+        neighbors_kept,
         normalized_mutual_info_score,
         trustworthiness,
         v_measure_score,
@@ -55,6 +57,7 @@ __all__ = [
     "HDBSCAN",
     "OPTICS",
     "PCA",
+    "TSNE",
     "UMAP",
     "Encoder",
     "GaussianMixture",
@@ -73,6 +76,7 @@ __all__ = [
     "adjusted_rand_score",
     "available_isas",
     "distill",
+    "neighbors_kept",
     "normalized_mutual_info_score",
     "open",
     "open_conversations",
@@ -94,10 +98,12 @@ _HOME = {
         "KnnGraph",
         "OPTICS",
         "PCA",
+        "TSNE",
         "UMAP",
         "__version__",
         "adjusted_rand_score",
         "available_isas",
+        "neighbors_kept",
         "normalized_mutual_info_score",
         "trustworthiness",
         "v_measure_score",

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::fft::{Fft, LANES, Planes, length_for};
 
-/// Widest distance of grid lines: the kernel falls to a quarter within one unit. Half of it takes four times as long and
-/// keeps as many neighbors (decision 0022).
-const SPACING: f32 = 0.8;
+/// Widest distance of grid lines: the kernel falls to a quarter within one unit. Closer lines keep no more neighbors
+/// (decision 0022).
+const SPACING: f32 = 0.6;
 /// Least cells across a map: a small one gets finer lines.
 const LEAST_CELLS: f32 = 50.0;
 /// Points in a stencil along one axis: cubic interpolation.
@@ -60,7 +60,7 @@ impl Repulsion {
     pub fn sums(&mut self, points: &[[f32; 2]], forces: &mut [[f32; 2]]) -> f64 {
         let (low, extent) = bounds(points);
         let kernels = self.kernels_for(extent);
-        let [width, height] = kernels.cells;
+        let width = kernels.cells[0];
         let (spacing, cells) = (kernels.spacing, kernels.cells);
         // coordinates relative to the middle keep the cancellation in y_i * sum - sum small
         let middle: [f32; 2] = std::array::from_fn(|axis| low[axis] + extent[axis] / 2.0);
@@ -270,8 +270,7 @@ mod tests {
         let mut z = 0.0;
         let forces = points.iter().enumerate().map(|(i, a)| {
             let mut force = [0.0; 2];
-            for (j, b) in points.iter().enumerate().filter(|(j, _)| *j != i) {
-                let _ = j;
+            for (_, b) in points.iter().enumerate().filter(|(j, _)| *j != i) {
                 let (x, y) = ((a[0] - b[0]) as f64, (a[1] - b[1]) as f64);
                 let near = 1.0 / (1.0 + x * x + y * y);
                 z += near;
@@ -284,7 +283,8 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_all_pairs() {
-        for scale in [1e-4, 0.5, 5.0, 40.0] {
+        // few points on a wide map push each other hardest: there the lines are coarse
+        for (scale, tolerance) in [(1e-4, 1e-2), (0.5, 1e-2), (5.0, 1e-2), (40.0, 8e-2)] {
             for flat in [1.0, 0.0] {
                 let mut rng = Rng::new(1, 0);
                 let points: Vec<[f32; 2]> =
@@ -292,11 +292,11 @@ mod tests {
                 let mut forces = vec![[0f32; 2]; 900];
                 let z = Repulsion::default().sums(&points, &mut forces);
                 let (want, want_z) = exact(&points);
-                assert!((z / want_z - 1.0).abs() < 1e-2, "{scale}: {z} {want_z}");
+                assert!((z / want_z - 1.0).abs() < 2e-3, "{scale}: {z} {want_z}");
                 let size = want.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
                 let error = want.iter().flatten().zip(forces.iter().flatten()).map(|(a, b)| (a - *b as f64).powi(2));
                 let error = error.sum::<f64>().sqrt();
-                assert!(error < 3e-2 * size, "{scale} {flat}: {error} of {size}");
+                assert!(error < tolerance * size, "{scale} {flat}: {error} of {size}");
             }
         }
     }

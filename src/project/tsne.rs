@@ -290,3 +290,74 @@ fn divergence(affinities: &WeightedGraph, points: &[[f32; 2]], z: f64) -> f64 {
         .collect();
     sums.iter().sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::exact;
+    use crate::vectors::Vectors;
+
+    fn params(n_components: usize, n_iter: usize) -> TsneParams {
+        TsneParams::new(n_components, None, n_iter, None, Init::Spectral, 0).unwrap()
+    }
+
+    fn graph(n: usize, k: usize) -> KnnGraph {
+        let mut rng = Rng::new(4, 0);
+        let data: Vec<f32> =
+            (0..n * 5).map(|i| if i % 5 == i / 5 % 4 { 8.0 } else { 0.0 } + rng.normal() as f32).collect();
+        exact::build(Vectors::new(&data, n, 5).unwrap(), k, &Task::new()).unwrap()
+    }
+
+    #[test]
+    fn affinities_have_the_perplexity_asked_for() {
+        let mut weights = [0f32; 30];
+        let distances: Vec<f32> = (0..30).map(|i| 1.0 + i as f32 * 0.05).collect();
+        row_affinities(&distances, 7f64.ln(), &mut weights);
+        let entropy: f64 = weights.iter().map(|p| -(*p as f64) * (*p as f64).ln()).sum();
+        assert!((entropy.exp() - 7.0).abs() < 1e-3, "{}", entropy.exp());
+    }
+
+    #[test]
+    fn groups_stay_together_and_the_divergence_falls() {
+        let graph = graph(400, 15);
+        let early = tsne(&graph, &params(2, 60), &Task::new()).unwrap();
+        let late = tsne(&graph, &params(2, 500), &Task::new()).unwrap();
+        assert!(late.kl_divergence < early.kl_divergence, "{} {}", late.kl_divergence, early.kl_divergence);
+        let shown = exact::build(Vectors::new(&late.layout, 400, 2).unwrap(), 5, &Task::new()).unwrap();
+        let same = (0..400)
+            .flat_map(|i| shown.neighbors(i).map(move |(j, _)| usize::from(i % 4 == j as usize % 4)))
+            .sum::<usize>();
+        assert!(same > 1_950, "{same} of 2000 neighbors in the same group");
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_threads() {
+        let graph = graph(2_500, 9);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| tsne(&graph, &params(2, 20), &Task::new()).unwrap());
+            (found.layout.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), found.kl_divergence.to_bits())
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(7));
+    }
+
+    #[test]
+    fn equal_and_few_points_have_finite_places() {
+        for (n, dims) in [(1, 1), (2, 2), (3, 1), (3, 2), (60, 1), (60, 2)] {
+            let data = vec![1f32; n * 2];
+            let graph = exact::build(Vectors::new(&data, n, 2).unwrap(), 9, &Task::new()).unwrap();
+            let found = tsne(&graph, &params(dims, 100), &Task::new()).unwrap();
+            assert_eq!(found.layout.len(), n * dims);
+            assert!(found.layout.iter().all(|value| value.is_finite()), "{n} {dims}");
+        }
+    }
+
+    #[test]
+    fn a_perplexity_beyond_the_graph_is_refused() {
+        let params = TsneParams::new(2, Some(6.0), 10, None, Init::Spectral, 0).unwrap();
+        let error = tsne(&graph(100, 15), &params, &Task::new()).unwrap_err().to_string();
+        assert!(error.contains("a third of the graph's 15 neighbors: got 6"), "{error}");
+    }
+}

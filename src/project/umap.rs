@@ -395,4 +395,31 @@ mod tests {
         let graph = exact::build(Vectors::new(&[1.0; 2], 1, 2).unwrap(), 5, &Task::new()).unwrap();
         assert_eq!(umap(&graph, &params(50), &Task::new()).unwrap(), [0.0, 0.0]);
     }
+
+    #[test]
+    fn new_points_are_placed_among_their_neighbors() {
+        let data = blobs(400);
+        let vectors = Vectors::new(&data, 400, 5).unwrap();
+        let graph = exact::build(vectors, 15, &Task::new()).unwrap();
+        let layout = umap(&graph, &params(200), &Task::new()).unwrap();
+        // every point again, as if it were new
+        let placed = place(&layout, graph.indices(), graph.distances(), 15, &params(200), &Task::new()).unwrap();
+        let near = placed.chunks_exact(2).zip(layout.chunks_exact(2));
+        let near = near.filter(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1]) < 2.0).count();
+        assert!(near > 350, "{near} of 400 points near their twins");
+        let error = place(&layout, &[400], &[1.0], 1, &params(9), &Task::new()).unwrap_err().to_string();
+        assert!(error.contains("below 400, the rows of fit: got 400"), "{error}");
+    }
+
+    #[test]
+    fn any_number_of_components_has_code() {
+        let data = blobs(40);
+        let graph = exact::build(Vectors::new(&data, 40, 5).unwrap(), 5, &Task::new()).unwrap();
+        for dims in [1, 3, 4, 7, 11, 40, 100] {
+            let params = UmapParams::new(dims, 0.1, 1.0, Some(20), 1.0, 5, Init::Spectral, 0).unwrap();
+            let layout = umap(&graph, &params, &Task::new()).unwrap();
+            assert_eq!(layout.len(), 40 * dims);
+            assert!(layout.iter().all(|value| value.is_finite()));
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod project;
 mod read;
 mod signals;
 mod text;
+mod tsne;
 
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
@@ -33,8 +34,8 @@ mod _core {
     use super::index::PyIndex;
     #[pymodule_export]
     use super::insight::{
-        adjusted_rand_score, diverse_representatives, medoids, normalized_mutual_info_score, trustworthiness,
-        v_measure_score,
+        adjusted_rand_score, diverse_representatives, medoids, neighbors_kept, normalized_mutual_info_score,
+        trustworthiness, v_measure_score,
     };
     #[pymodule_export]
     use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};
@@ -49,6 +50,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::text::{cut_texts, normalize_texts, text_hashes, top_terms};
+    #[pymodule_export]
+    use super::tsne::PyTsne;
 
     use super::*;
 

@@ -10,13 +10,14 @@ import pytest
 
 NAMES = [
     *("DBSCAN", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
-    *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
+    *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "TSNE", "UMAP"),
     *(
         "Workspace",
         "__version__",
         "adjusted_rand_score",
         "available_isas",
         "distill",
+        "neighbors_kept",
         "normalized_mutual_info_score",
         "open",
     ),
