@@ -11,8 +11,8 @@ __all__ = [
     "HDBSCAN",
     "OPTICS",
     "PCA",
-    "TSNE",
     "PERSONAL_KINDS",
+    "TSNE",
     "UMAP",
     "Embedder",
     "GaussianMixture",
@@ -36,6 +36,7 @@ __all__ = [
     "neighbors_kept",
     "normalize_texts",
     "normalized_mutual_info_score",
+    "place_in_layout",
     "redact_texts",
     "shingle_similarity",
     "text_hashes",
@@ -505,6 +506,17 @@ class TSNE:
     def __getstate__(self) -> _State: ...
     def __setstate__(self, state: _State) -> None: ...
 
+def place_in_layout(
+    embedding: _ArrayLike,
+    indices: npt.ArrayLike,
+    distances: npt.ArrayLike,
+    *,
+    min_dist: float = 0.1,
+    random_state: int = 0,
+    progress: _Progress | None = None,
+) -> _Vectors:
+    """(m, n_components) places of new points, given their nearest points of a layout that UMAP made earlier."""
+
 # ---- insight ---------------------------------------------------------------------------------------------------
 
 def medoids(X: _ArrayLike, labels: npt.ArrayLike, *, n_clusters: int, weights: npt.ArrayLike | None = None) -> _Rows:
@@ -538,4 +550,4 @@ def trustworthiness(
 def neighbors_kept(
     X: KnnGraph | _ArrayLike, embedding: _ArrayLike, *, n_neighbors: int = 10, sample: int = 2000, random_state: int = 0
 ) -> float:
-    """Share of the nearest neighbors in the data that are among the nearest in the layout; over `sample` seeded rows."""
+    """Share of the nearest neighbors that are also nearest in the layout; over `sample` seeded rows."""

@@ -40,7 +40,7 @@ mod _core {
     #[pymodule_export]
     use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};
     #[pymodule_export]
-    use super::project::{PyPca, PyUmap};
+    use super::project::{PyPca, PyUmap, place_in_layout};
     #[pymodule_export]
     use super::read::PyJsonReader;
     #[pymodule_export]

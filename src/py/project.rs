@@ -1,5 +1,6 @@
 //! PCA and UMAP as Python estimators.
 
+use numpy::{PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -12,6 +13,7 @@ use crate::graph::exact;
 use crate::index::{Exact, Index};
 use crate::project::pca::{self, Pca};
 use crate::project::umap::{self, Init, UmapParams};
+use crate::vectors::Vectors;
 
 /// Neighbors of the graph that is built when UMAP is given vectors.
 const DEFAULT_NEIGHBORS: usize = 15;
@@ -277,17 +279,7 @@ impl PyUmap {
         if let Ok((indices, distances)) = X.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()
             && X.is_instance_of::<PyTuple>()
         {
-            use numpy::{PyArrayMethods, PyUntypedArrayMethods};
-            let ids = arrays::ids(&indices, "indices")?;
-            let lengths = py.import("numpy")?.call_method1("ascontiguousarray", (&distances, "float32"))?;
-            let wrong = || PyErr::from(Error::invalid("indices and distances must both be 2-D, of the same shape"));
-            let lengths = lengths.cast::<numpy::PyArray2<f32>>().map_err(|_| wrong())?.readonly();
-            if ids.shape() != lengths.shape() {
-                return Err(wrong());
-            }
-            let (ids, k, lengths) = (ids.as_slice()?, ids.shape()[1], lengths.as_slice()?);
-            let placed = run(py, progress, |task| umap::place(layout.data(), ids, lengths, k, &params, task))?;
-            return arrays::table(py, placed, self.n_components);
+            return placed(py, layout, (&indices, &distances), &params, progress);
         }
         let fitted = self.learned.get(py, FITTED)?;
         if fitted.is_none() {
@@ -302,11 +294,11 @@ impl PyUmap {
             return Err(Error::invalid(format!("X must have {want} columns as in fit: got {got}")).into());
         }
         let k = self.n_neighbors.unwrap_or(DEFAULT_NEIGHBORS).min(fitted.n());
-        let placed = run(py, progress, |task| {
+        let places = run(py, progress, |task| {
             let found = Exact::build(fitted).search(new, k, None, task)?;
             umap::place(layout.data(), &found.ids, &found.distances, k, &params, task)
         })?;
-        arrays::table(py, placed, self.n_components)
+        arrays::table(py, places, self.n_components)
     }
 
     /// `fit(X).embedding_`.
@@ -378,3 +370,54 @@ impl PyUmap {
 }
 
 estimator!(PyUmap, "UMAP");
+
+/// Places new points in a layout made earlier, whose own points stay where they are.
+///
+/// Args:
+///     embedding: (n, n_components) coordinates of the layout, made by UMAP with the same min_dist.
+///     indices: (m, k) nearest rows of the layout to each new point; 4294967295 where a list is short.
+///     distances: (m, k) their distances, ascending, inf where a list is short.
+///     min_dist: how close points may lie.
+///     random_state: seed.
+///     progress: called with (done, total) units of work.
+///
+/// Returns:
+///     (m, n_components) float32 coordinates.
+///
+/// Raises:
+///     InvalidInputError: if shapes or ids do not fit.
+#[pyfunction]
+#[pyo3(signature = (embedding, indices, distances, *, min_dist=0.1, random_state=0, progress=None))]
+pub fn place_in_layout<'py>(
+    py: Python<'py>,
+    embedding: &Bound<'py, PyAny>,
+    indices: &Bound<'py, PyAny>,
+    distances: &Bound<'py, PyAny>,
+    min_dist: f32,
+    random_state: u64,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let layout = Matrix::from_python(embedding, "embedding")?;
+    let layout = layout.view()?;
+    let params = UmapParams::new(layout.dim(), min_dist, 1.0, None, 1.0, 5, Init::Spectral, random_state)?;
+    placed(py, layout, (indices, distances), &params, progress)
+}
+
+fn placed<'py>(
+    py: Python<'py>,
+    layout: Vectors<'_>,
+    (indices, distances): (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+    params: &UmapParams,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let ids = arrays::ids(indices, "indices")?;
+    let lengths = py.import("numpy")?.call_method1("ascontiguousarray", (distances, "float32"))?;
+    let wrong = || PyErr::from(Error::invalid("indices and distances must both be 2-D, of the same shape"));
+    let lengths = lengths.cast::<numpy::PyArray2<f32>>().map_err(|_| wrong())?.readonly();
+    if ids.shape() != lengths.shape() {
+        return Err(wrong());
+    }
+    let (ids, k, lengths) = (ids.as_slice()?, ids.shape()[1], lengths.as_slice()?);
+    let places = run(py, progress, |task| umap::place(layout.data(), ids, lengths, k, params, task))?;
+    arrays::table(py, places, layout.dim())
+}

@@ -10,7 +10,18 @@ import pytest
 
 NAMES = [
     *("DBSCAN", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
-    *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "TSNE", "UMAP"),
+    *(
+        "LmsysError",
+        "ModelError",
+        "NotFittedError",
+        "OPTICS",
+        "PCA",
+        "ReaderError",
+        "Run",
+        "StoreError",
+        "TSNE",
+        "UMAP",
+    ),
     *(
         "Workspace",
         "__version__",
