@@ -7,8 +7,8 @@
     run = ws.cluster(lm.KMeans(n_clusters=200)).label()
     run.map()
 
-The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `HDBSCAN`, `KnnGraph`, `UMAP`, `TSNE`, `Index`. Importing this
-package is quick: a name is loaded when it is first used.
+The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `HDBSCAN`, `KnnGraph`, `UMAP`, `TSNE`, `Index`. Importing
+this package is quick: a name is loaded when it is first used.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ fn log2(x: f32) -> f32 {
     let z = f32::from_bits((above & 0x007f_ffff).wrapping_add(SQRT_HALF)) - 1.0;
     // Estrin's scheme: pairs that do not wait for each other
     let (z2, z4) = (z * z, z * z * (z * z));
-    let low = (1.442_695 - 0.721_352_76 * z) + z2 * (0.480_924_04 - 0.360_242 * z);
+    let low = (std::f32::consts::LOG2_E - 0.721_352_76 * z) + z2 * (0.480_924_04 - 0.360_242 * z);
     let high = (0.287_075_6 - 0.248_821_8 * z) + z2 * (0.234_209_85 - 0.146_203_53 * z);
     let series = low + z4 * high;
     exponent as f32 + z * series
@@ -86,7 +86,7 @@ fn exp2(x: f32) -> f32 {
     let shifted = x + ROUND;
     let f = x - (shifted - ROUND);
     let f2 = f * f;
-    let series = (1.000_000_1 + 0.693_147_2 * f)
+    let series = (1.000_000_1 + std::f32::consts::LN_2 * f)
         + f2 * ((0.240_221_07 + 0.055_503_27 * f) + f2 * (0.009_676_037 + 0.001_340_043_3 * f));
     f32::from_bits(series.to_bits().wrapping_add(shifted.to_bits() << 23))
 }

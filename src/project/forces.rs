@@ -9,6 +9,9 @@
 //! behind its own, with one offset for all lanes. For each point alone that is a uniform draw among all others, and
 //! the load is two vectors instead of sixteen single values.
 
+// several arrays are walked at once by lane and axis: the form that becomes vector code
+#![allow(clippy::needless_range_loop)]
+
 use super::curve::{Curve, power};
 use crate::random::Rng;
 

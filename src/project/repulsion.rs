@@ -8,8 +8,8 @@ use super::fft::{Fft, LANES, Planes, length_for};
 /// Widest distance of grid lines: the kernel falls to a quarter within one unit. Closer lines keep no more neighbors
 /// (decision 0022).
 const SPACING: f32 = 0.6;
-/// Least cells across a map: a small one gets finer lines.
-const LEAST_CELLS: f32 = 50.0;
+/// Least cells across a map: on a small one, where single pairs count, finer lines cost little.
+const LEAST_CELLS: f32 = 150.0;
 /// Points in a stencil along one axis: cubic interpolation.
 const STENCIL: usize = 4;
 /// Parts of the points that fill a grid of their own: a fixed number, so that sums do not depend on threads.

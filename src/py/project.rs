@@ -146,7 +146,7 @@ estimator!(PyPca, "PCA");
 ///     n_neighbors: neighbors used; default all of a given graph, 15 of given vectors.
 ///     min_dist: how close points may lie.
 ///     spread: scale of the layout.
-///     n_epochs: passes over the graph; default 500 up to 10,000 points, then 200.
+///     n_epochs: passes over the graph; default 500 up to 10,000 points, then 250.
 ///     learning_rate: size of the first step.
 ///     negative_sample_rate: points pushed away per point pulled.
 ///     init: "spectral", "random", or an (n, n_components) array.
