@@ -7,8 +7,8 @@
     run = ws.cluster(lm.KMeans(n_clusters=200)).label()
     run.map()
 
-The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `Density`, `HDBSCAN`, `KnnGraph`, `UMAP`, `Index`.
-Importing this package is quick: a name is loaded when it is first used.
+The parts work alone on numpy arrays too: `Encoder`, `KMeans`, `Density`, `HDBSCAN`, `KnnGraph`, `UMAP`, `TSNE`,
+`Index`. Importing this package is quick: a name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         HDBSCAN,
         OPTICS,
         PCA,
+        TSNE,
         UMAP,
         Density,
         GaussianMixture,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         __version__,
         adjusted_rand_score,
         available_isas,
+        neighbors_kept,
         normalized_mutual_info_score,
         trustworthiness,
         v_measure_score,
@@ -58,6 +60,7 @@ __all__ = [
     "HDBSCAN",
     "OPTICS",
     "PCA",
+    "TSNE",
     "UMAP",
     "Density",
     "Encoder",
@@ -79,6 +82,7 @@ __all__ = [
     "adjusted_rand_score",
     "available_isas",
     "distill",
+    "neighbors_kept",
     "normalized_mutual_info_score",
     "open",
     "open_conversations",
@@ -103,10 +107,12 @@ _HOME = {
         "MiniBatchKMeans",
         "OPTICS",
         "PCA",
+        "TSNE",
         "UMAP",
         "__version__",
         "adjusted_rand_score",
         "available_isas",
+        "neighbors_kept",
         "normalized_mutual_info_score",
         "trustworthiness",
         "v_measure_score",

@@ -12,6 +12,7 @@ __all__ = [
     "OPTICS",
     "PCA",
     "PERSONAL_KINDS",
+    "TSNE",
     "UMAP",
     "Density",
     "Embedder",
@@ -34,8 +35,10 @@ __all__ = [
     "minhash_signatures",
     "near_duplicate_pairs",
     "near_duplicate_pairs_from_graph",
+    "neighbors_kept",
     "normalize_texts",
     "normalized_mutual_info_score",
+    "place_in_layout",
     "redact_texts",
     "shingle_similarity",
     "text_hashes",
@@ -603,6 +606,10 @@ class UMAP:
     ) -> UMAP: ...
     def fit(self, X: KnnGraph | _ArrayLike, *, progress: _Progress | None = None) -> UMAP: ...
     def fit_transform(self, X: KnnGraph | _ArrayLike, *, progress: _Progress | None = None) -> _Vectors: ...
+    def transform(
+        self, X: _ArrayLike | tuple[npt.ArrayLike, npt.ArrayLike], *, progress: _Progress | None = None
+    ) -> _Vectors:
+        """(m, n_components) places of new rows, or of (indices, distances) of their nearest rows of fit."""
     @property
     def embedding_(self) -> _Vectors:
         """(n, n_components) coordinates."""
@@ -610,6 +617,43 @@ class UMAP:
     def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
     def __getstate__(self) -> _State: ...
     def __setstate__(self, state: _State) -> None: ...
+
+@final
+class TSNE:
+    """Layout of a kNN graph in one or two dimensions; the same bits on any number of threads."""
+    def __new__(
+        cls,
+        n_components: int = 2,
+        *,
+        perplexity: float | None = None,  # None is a third of a graph's neighbors, 30 of vectors
+        n_iter: int = 750,
+        init: Literal["spectral", "pca"] | _ArrayLike | None = None,  # None is "spectral"
+        learning_rate: float | None = None,
+        random_state: int = 0,
+    ) -> TSNE: ...
+    def fit(self, X: KnnGraph | _ArrayLike, *, progress: _Progress | None = None) -> TSNE: ...
+    def fit_transform(self, X: KnnGraph | _ArrayLike, *, progress: _Progress | None = None) -> _Vectors: ...
+    @property
+    def embedding_(self) -> _Vectors:
+        """(n, n_components) coordinates."""
+    @property
+    def kl_divergence_(self) -> float:
+        """Divergence of the layout's affinities from the graph's."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
+
+def place_in_layout(
+    embedding: _ArrayLike,
+    indices: npt.ArrayLike,
+    distances: npt.ArrayLike,
+    *,
+    min_dist: float = 0.1,
+    random_state: int = 0,
+    progress: _Progress | None = None,
+) -> _Vectors:
+    """(m, n_components) places of new points, given their nearest points of a layout that UMAP made earlier."""
 
 # ---- insight ---------------------------------------------------------------------------------------------------
 
@@ -640,3 +684,8 @@ def trustworthiness(
     X: _ArrayLike, embedding: _ArrayLike, *, n_neighbors: int = 15, sample: int = 2000, random_state: int = 0
 ) -> float:
     """1 when no neighbor in the layout was far in the data; over `sample` seeded rows."""
+
+def neighbors_kept(
+    X: KnnGraph | _ArrayLike, embedding: _ArrayLike, *, n_neighbors: int = 10, sample: int = 2000, random_state: int = 0
+) -> float:
+    """Share of the nearest neighbors that are also nearest in the layout; over `sample` seeded rows."""

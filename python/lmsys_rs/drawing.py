@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmsys_rs import map as maps
-from lmsys_rs.layouts import layout
+from lmsys_rs.layouts import extended_layout
 from lmsys_rs.records import Event, Filters, OnEvent, ignore_events
 from lmsys_rs.selection import first_queries
 from lmsys_rs.session import Session
@@ -43,11 +43,12 @@ def map_data(
         members = reading.members(connection, run.run_id)
         clusters = reading.clusters(connection, run.run_id)
     text_ids = members["text_id"].to_numpy()
-    xy = layout(
+    # texts that `assign` added are placed among the others, which stay where earlier maps show them
+    xy = extended_layout(
         session,
         session.embedding(run.embedder_id),
         text_ids,
-        n_components=2,
+        members["assigned"].to_numpy(),
         random_state=random_state,
         on_event=on_event,
     )

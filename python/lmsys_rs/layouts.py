@@ -25,6 +25,7 @@ from lmsys_rs.workspace import WrittenFile
 __all__ = [
     "N_NEIGHBORS",
     "Progress",
+    "extended_layout",
     "knn_graph",
     "layout",
     "selected_vectors",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 N_NEIGHBORS = 15
+MAP_MIN_DIST = 0.1
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def layout(
     if len(text_ids) < 2:
         return np.zeros((len(text_ids), n_components), dtype=np.float32)
     # for a map points should not overlap; for density algorithms they should crowd where they are dense
-    min_dist = 0.1 if n_components == 2 else 0.0
+    min_dist = MAP_MIN_DIST if n_components == 2 else 0.0
     settings: dict[str, Any] = {"method": method, "random_state": random_state}
     if method == "umap":
         settings |= {"min_dist": min_dist, "n_neighbors": N_NEIGHBORS}
@@ -197,6 +199,28 @@ def layout(
                     n_points=len(text_ids),
                 )
     on_event(Event("finished", "layout", 0, None, ""))
+    return points
+
+
+def extended_layout(
+    session: Session,
+    embedding: EmbeddingRecord,
+    text_ids: npt.NDArray[np.uint32],
+    is_new: npt.NDArray[np.bool_],
+    *,
+    random_state: int = 0,
+    on_event: OnEvent = ignore_events,
+) -> npt.NDArray[np.float32]:
+    """The map of the texts that are not new, with the new ones placed into it: no old text moves. (n, 2) float32."""
+    old_ids, new_ids = text_ids[~is_new], text_ids[is_new]
+    old = layout(session, embedding, old_ids, random_state=random_state, on_event=on_event)
+    if not len(new_ids) or len(old_ids) < 2:
+        return old if not len(new_ids) else layout(session, embedding, text_ids, random_state=random_state)
+    index = _core.Index.build(selected_vectors(session, embedding, old_ids), engine="exact")
+    points = np.empty((len(text_ids), 2), dtype=np.float32)
+    points[~is_new] = old
+    ids, distances = index.search(selected_vectors(session, embedding, new_ids), k=min(N_NEIGHBORS, len(old_ids)))
+    points[is_new] = _core.place_in_layout(old, ids, distances, min_dist=MAP_MIN_DIST, random_state=random_state)
     return points
 
 

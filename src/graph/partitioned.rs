@@ -100,6 +100,14 @@ pub fn build(vectors: Vectors<'_>, k: usize, params: &BuildParams, task: &Task) 
     Ok(Built { graph: near.into_graph(&parts)?, recall })
 }
 
+/// The graph for a layout or for clusters, where the rest of the neighbors changes nothing (docs/decisions/0023).
+///
+/// # Errors
+/// As [`build`].
+pub fn build_for_shape(vectors: Vectors<'_>, k: usize, task: &Task) -> Result<KnnGraph> {
+    Ok(build(vectors, k, &BuildParams { recall: 0.95, random_state: 0 }, task)?.graph)
+}
+
 /// The neighbors that are known: of each place (a row in the order of the lists), as places, nearest first.
 pub struct Near {
     k: usize,

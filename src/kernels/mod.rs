@@ -1,5 +1,5 @@
 //! How blocks of dot products are computed, and what is fused onto them: nearest centroid and nearest rows ([`shortlist`]),
-//! the layers of an encoder ([`tiles`]).
+//! the layers of an encoder ([`tiles`]); how plain loops get the widest vectors ([`widest`]).
 //!
 //! One implementation per instruction set, chosen once per process. Whatever comes out of a product of [`dots`] is only a
 //! shortlist: close calls are settled by [`squared_distance`], whose order of additions is fixed, so that labels and
@@ -12,6 +12,7 @@ mod native;
 mod scalar;
 mod shortlist;
 pub mod tiles;
+mod widest;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -21,6 +22,7 @@ pub use cache::second_level as second_level_cache;
 pub use distance::{dot, squared_distance, squared_norm};
 pub use grouped::order_by_likeness;
 pub use shortlist::{Nearest, Shortlists, between, scan, scan_both_ways};
+pub use widest::widest;
 
 /// An instruction set, slowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

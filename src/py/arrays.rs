@@ -83,6 +83,20 @@ impl<'py> Matrix<'py> {
         })
     }
 
+    /// The values as a read-only array: a view of the array that was handed in where that was float32 and contiguous, else
+    /// of the memory it was converted into.
+    pub fn to_numpy(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &self.memory {
+            // a view, because the caller may still write into its own array
+            Memory::Numpy(array) => read_only(array.call_method0("view")?),
+            Memory::Arrow { values, dim, .. } => {
+                // copied: numpy does not keep Arrow's memory alive
+                let values = values.as_primitive::<Float32Type>().values().to_vec();
+                read_only(table(py, values, *dim)?)
+            }
+        }
+    }
+
     /// A copy of the checked values, and the shape: for what outlives the call.
     pub fn parts(&self) -> PyResult<(Vec<f32>, usize, usize)> {
         let vectors = self.view()?;

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::cluster::community::{self, LeidenParams, Objective};
 use crate::cluster::density::{self, DensityParams};
 use crate::error::Error;
-use crate::graph::{KnnGraph, exact};
+use crate::graph::{KnnGraph, partitioned};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
@@ -22,7 +22,7 @@ const K: usize = 15;
 
 /// The graph that an array is clustered on.
 fn graph_of(vectors: Vectors<'_>, k: usize, task: &Task) -> Result<KnnGraph> {
-    exact::build(vectors, k, task)
+    partitioned::build_for_shape(vectors, k, task)
 }
 
 /// What `fit` was given: a graph, or rows to build one of.

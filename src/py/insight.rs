@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::arrays::{self, Matrix};
 use super::boundary::run;
+use super::graph::PyKnnGraph;
 use crate::insight::{metrics, representatives};
 
 /// The row of each cluster whose direction is nearest to the weighted mean of the cluster.
@@ -142,4 +143,38 @@ pub fn trustworthiness(
     let (data, layout) = (Matrix::from_python(X, "X")?, Matrix::from_python(embedding, "embedding")?);
     let (data, layout) = (data.view()?, layout.view()?);
     run(py, None, |task| metrics::trustworthiness(data, layout, n_neighbors, sample, random_state, task))
+}
+
+/// Share of the nearest neighbors of the data that are among the nearest in a layout: 1 when all are kept.
+///
+/// Args:
+///     X: a KnnGraph, or (n, dim) vectors.
+///     embedding: (n, d) coordinates.
+///     n_neighbors: neighbors looked at, at most those of the graph.
+///     sample: seeded points the mean is taken over.
+///     random_state: seed of the sample.
+///
+/// Raises:
+///     InvalidInputError: if the row counts differ or n_neighbors is out of range.
+#[pyfunction]
+#[pyo3(signature = (X, embedding, *, n_neighbors=10, sample=2000, random_state=0))]
+#[allow(non_snake_case)]
+pub fn neighbors_kept(
+    py: Python<'_>,
+    X: &Bound<'_, PyAny>,
+    embedding: &Bound<'_, PyAny>,
+    n_neighbors: usize,
+    sample: usize,
+    random_state: u64,
+) -> PyResult<f64> {
+    let layout = Matrix::from_python(embedding, "embedding")?;
+    let layout = layout.view()?;
+    let kept = |data: metrics::Data<'_>| {
+        run(py, None, |task| metrics::neighbors_kept(&data, layout, n_neighbors, sample, random_state, task))
+    };
+    if let Ok(graph) = X.cast::<PyKnnGraph>() {
+        return kept(metrics::Data::Graph(&graph.get().0));
+    }
+    let data = Matrix::from_python(X, "X")?;
+    kept(metrics::Data::Vectors(data.view()?))
 }

@@ -17,6 +17,7 @@ mod read;
 mod signals;
 mod streaming;
 mod text;
+mod tsne;
 
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
@@ -37,13 +38,13 @@ mod _core {
     use super::index::PyIndex;
     #[pymodule_export]
     use super::insight::{
-        adjusted_rand_score, diverse_representatives, medoids, normalized_mutual_info_score, trustworthiness,
-        v_measure_score,
+        adjusted_rand_score, diverse_representatives, medoids, neighbors_kept, normalized_mutual_info_score,
+        trustworthiness, v_measure_score,
     };
     #[pymodule_export]
     use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};
     #[pymodule_export]
-    use super::project::{PyPca, PyUmap};
+    use super::project::{PyPca, PyUmap, place_in_layout};
     #[pymodule_export]
     use super::read::PyJsonReader;
     #[pymodule_export]
@@ -55,6 +56,8 @@ mod _core {
     use super::streaming::PyMiniBatchKMeans;
     #[pymodule_export]
     use super::text::{cut_texts, normalize_texts, text_hashes, top_terms};
+    #[pymodule_export]
+    use super::tsne::PyTsne;
 
     use super::*;
 

@@ -1,19 +1,25 @@
 //! PCA and UMAP as Python estimators.
 
+use numpy::{PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::arrays::{self, Matrix, count};
 use super::boundary::run;
 use super::estimator::{Learned, estimator};
 use super::graph::PyKnnGraph;
 use crate::error::Error;
-use crate::graph::exact;
+use crate::graph::partitioned;
+use crate::index::{Exact, Index};
 use crate::project::pca::{self, Pca};
 use crate::project::umap::{self, Init, UmapParams};
+use crate::vectors::Vectors;
 
 /// Neighbors of the graph that is built when UMAP is given vectors.
 const DEFAULT_NEIGHBORS: usize = 15;
+
+/// Under this name a fit on vectors keeps them for `transform`.
+const FITTED: &str = "_fitted";
 
 /// Principal components: the directions of largest variance (Pearson 1901).
 ///
@@ -140,7 +146,7 @@ estimator!(PyPca, "PCA");
 ///     n_neighbors: neighbors used; default all of a given graph, 15 of given vectors.
 ///     min_dist: how close points may lie.
 ///     spread: scale of the layout.
-///     n_epochs: passes over the graph; default 500 up to 10,000 points, then 200.
+///     n_epochs: passes over the graph; default 500 up to 10,000 points, then 250.
 ///     learning_rate: size of the first step.
 ///     negative_sample_rate: points pushed away per point pulled.
 ///     init: "spectral", "random", or an (n, n_components) array.
@@ -224,20 +230,76 @@ impl PyUmap {
         let py = slf.py();
         let this = slf.get();
         let params = this.to_params(py)?;
-        let layout = if let Ok(graph) = X.cast::<PyKnnGraph>() {
+        let (layout, fitted) = if let Ok(graph) = X.cast::<PyKnnGraph>() {
             let graph = graph.get().0.clone();
-            run(py, progress, |task| match this.n_neighbors {
+            let layout = run(py, progress, |task| match this.n_neighbors {
                 Some(k) if k != graph.k() => umap::umap(&graph.prefix(k)?, &params, task),
                 _ => umap::umap(&graph, &params, task),
-            })?
+            })?;
+            (layout, py.None().into_bound(py))
         } else {
             let matrix = Matrix::from_python(X, "X")?;
             let vectors = matrix.view()?;
             let k = this.n_neighbors.unwrap_or(DEFAULT_NEIGHBORS);
-            run(py, progress, |task| umap::umap(&exact::build(vectors, k, task)?, &params, task))?
+            let layout =
+                run(py, progress, |task| umap::umap(&partitioned::build_for_shape(vectors, k, task)?, &params, task))?;
+            (layout, matrix.to_numpy(py)?)
         };
-        this.learned.set(py, [("embedding_", arrays::table(py, layout, this.n_components)?)])?;
+        let embedding = arrays::table(py, layout, this.n_components)?;
+        this.learned.set(py, [("embedding_", embedding), (FITTED, fitted)])?;
         Ok(slf)
+    }
+
+    /// Places new rows in the layout; those of fit stay where they are.
+    ///
+    /// Each row starts at the weighted mean of its nearest rows of fit and settles among them.
+    ///
+    /// Args:
+    ///     X: (m, dim) real numbers, if fit was given vectors, which are kept by reference for it; or, after any fit, a
+    ///         tuple (indices, distances) of the nearest rows of fit: both (m, k), ascending, 4294967295 and inf where a
+    ///         list is short.
+    ///     progress: called with (done, total) units of work.
+    ///
+    /// Returns:
+    ///     (m, n_components) float32 coordinates.
+    ///
+    /// Raises:
+    ///     NotFittedError: before fit.
+    ///     InvalidInputError: if X has NaN or another width, or fit was given a graph and X is not such a tuple.
+    #[pyo3(signature = (X, *, progress=None))]
+    #[allow(non_snake_case)]
+    fn transform<'py>(
+        &self,
+        py: Python<'py>,
+        X: &Bound<'py, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let params = self.to_params(py)?;
+        let layout = Matrix::from_python(&self.learned.get(py, "embedding_")?, "embedding_")?;
+        let layout = layout.view()?;
+        if let Ok((indices, distances)) = X.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()
+            && X.is_instance_of::<PyTuple>()
+        {
+            return placed(py, layout, (&indices, &distances), &params, progress);
+        }
+        let fitted = self.learned.get(py, FITTED)?;
+        if fitted.is_none() {
+            return Err(Error::invalid("UMAP was fitted on a graph, which says nothing about new vectors")
+                .hint("pass (indices, distances) of their nearest rows of fit, as Index.search gives them")
+                .into());
+        }
+        let (fitted, new) = (Matrix::from_python(&fitted, "the rows of fit")?, Matrix::from_python(X, "X")?);
+        let (fitted, new) = (fitted.view()?, new.view()?);
+        if fitted.dim() != new.dim() {
+            let (want, got) = (fitted.dim(), new.dim());
+            return Err(Error::invalid(format!("X must have {want} columns as in fit: got {got}")).into());
+        }
+        let k = self.n_neighbors.unwrap_or(DEFAULT_NEIGHBORS).min(fitted.n());
+        let places = run(py, progress, |task| {
+            let found = Exact::build(fitted).search(new, k, None, task)?;
+            umap::place(layout.data(), &found.ids, &found.distances, k, &params, task)
+        })?;
+        arrays::table(py, places, self.n_components)
     }
 
     /// `fit(X).embedding_`.
@@ -309,3 +371,54 @@ impl PyUmap {
 }
 
 estimator!(PyUmap, "UMAP");
+
+/// Places new points in a layout made earlier, whose own points stay where they are.
+///
+/// Args:
+///     embedding: (n, n_components) coordinates of the layout, made by UMAP with the same min_dist.
+///     indices: (m, k) nearest rows of the layout to each new point; 4294967295 where a list is short.
+///     distances: (m, k) their distances, ascending, inf where a list is short.
+///     min_dist: how close points may lie.
+///     random_state: seed.
+///     progress: called with (done, total) units of work.
+///
+/// Returns:
+///     (m, n_components) float32 coordinates.
+///
+/// Raises:
+///     InvalidInputError: if shapes or ids do not fit.
+#[pyfunction]
+#[pyo3(signature = (embedding, indices, distances, *, min_dist=0.1, random_state=0, progress=None))]
+pub fn place_in_layout<'py>(
+    py: Python<'py>,
+    embedding: &Bound<'py, PyAny>,
+    indices: &Bound<'py, PyAny>,
+    distances: &Bound<'py, PyAny>,
+    min_dist: f32,
+    random_state: u64,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let layout = Matrix::from_python(embedding, "embedding")?;
+    let layout = layout.view()?;
+    let params = UmapParams::new(layout.dim(), min_dist, 1.0, None, 1.0, 5, Init::Spectral, random_state)?;
+    placed(py, layout, (indices, distances), &params, progress)
+}
+
+fn placed<'py>(
+    py: Python<'py>,
+    layout: Vectors<'_>,
+    (indices, distances): (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+    params: &UmapParams,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let ids = arrays::ids(indices, "indices")?;
+    let lengths = py.import("numpy")?.call_method1("ascontiguousarray", (distances, "float32"))?;
+    let wrong = || PyErr::from(Error::invalid("indices and distances must both be 2-D, of the same shape"));
+    let lengths = lengths.cast::<numpy::PyArray2<f32>>().map_err(|_| wrong())?.readonly();
+    if ids.shape() != lengths.shape() {
+        return Err(wrong());
+    }
+    let (ids, k, lengths) = (ids.as_slice()?, ids.shape()[1], lengths.as_slice()?);
+    let places = run(py, progress, |task| umap::place(layout.data(), ids, lengths, k, params, task))?;
+    arrays::table(py, places, layout.dim())
+}

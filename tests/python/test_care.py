@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from lmsys_rs import _core, assigning, deleting, selection, verifying, views, workspace
+from lmsys_rs import _core, assigning, deleting, drawing, selection, verifying, views, workspace
 from lmsys_rs.clustering import cluster
 from lmsys_rs.embedding import embed
 from lmsys_rs.errors import InvalidInputError, StoreError
@@ -292,6 +292,20 @@ def test_new_texts_are_assigned_to_the_nearest_cluster(full: Session, encoder: A
     assert sum(c.size for c in clusters) == record.n_texts + 60
     assert assigning.assign(full, run.run_id).n_new == 0
     assert verifying.verify(full).is_sound
+
+
+def test_assigned_texts_move_no_other_on_the_map(full: Session, encoder: Any, tmp_path: Path) -> None:
+    run = cluster(full, _core.KMeans(n_clusters=4))
+    before = drawing.map_data(full, run.run_id)
+    texts = selection.queries(full, limit=None)["text"].unique(maintain_order=True).to_list()
+    load(full, jsonl(tmp_path / "more.jsonl", [f"{text} please" for text in texts[:60]]))
+    embed(full, encoder)
+    assigning.assign(full, run.run_id)
+    after = drawing.map_data(full, run.run_id)
+    places = dict(zip(after.texts, after.xy.tolist(), strict=True))
+    assert len(places) == len(before.texts) + 60
+    assert [places[text] for text in before.texts] == before.xy.tolist()
+    assert np.isfinite(after.xy).all()
 
 
 def test_far_texts_mean_drift(full: Session, encoder: Any, tmp_path: Path) -> None:

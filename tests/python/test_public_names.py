@@ -10,14 +10,15 @@ import pytest
 
 NAMES = [
     *("DBSCAN", "Density", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
-    *("Leiden", "MiniBatchKMeans"),
-    *("LmsysError", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run", "StoreError", "UMAP"),
+    *("Leiden", "LmsysError", "MiniBatchKMeans", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run"),
+    *("StoreError", "TSNE", "UMAP"),
     *(
         "Workspace",
         "__version__",
         "adjusted_rand_score",
         "available_isas",
         "distill",
+        "neighbors_kept",
         "normalized_mutual_info_score",
         "open",
     ),

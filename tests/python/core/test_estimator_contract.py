@@ -112,6 +112,8 @@ CASES = [
     ),
     Case("UMAP", _core.UMAP, {"n_epochs": 20, "n_neighbors": 10, "random_state": 1}, ("embedding_",)),
     Case("UMAP-graph", _core.UMAP, {"n_epochs": 20, "random_state": 1}, ("embedding_",), of_graph=True),
+    Case("TSNE", _core.TSNE, {"n_iter": 20, "random_state": 1}, ("embedding_", "kl_divergence_")),
+    Case("TSNE-graph", _core.TSNE, {"n_iter": 20, "random_state": 1}, ("embedding_", "kl_divergence_"), of_graph=True),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 predicting = pytest.mark.parametrize("case", [case for case in CASES if case.method], ids=lambda case: case.name)
@@ -229,6 +231,17 @@ OTHER_PARAMS: list[tuple[type[Any], dict[str, Any]]] = [
             "random_state": 12,
         },
     ),
+    (
+        _core.TSNE,
+        {
+            "n_components": 1,
+            "perplexity": 7.5,
+            "n_iter": 11,
+            "init": "pca",
+            "learning_rate": 0.3,
+            "random_state": 12,
+        },
+    ),
 ]
 every_class = pytest.mark.parametrize(("estimator", "params"), OTHER_PARAMS, ids=[c.__name__ for c, _ in OTHER_PARAMS])
 
@@ -295,6 +308,10 @@ def test_an_array_parameter_comes_back_as_the_same_object() -> None:
         (_core.UMAP, {"spread": 0.0}, ["spread", "0"]),
         (_core.UMAP, {"learning_rate": 0.0}, ["learning_rate", "0"]),
         (_core.UMAP, {"init": "pca"}, ["init", "'pca'"]),
+        (_core.TSNE, {"n_components": 0}, ["n_components", "0"]),
+        (_core.TSNE, {"perplexity": 0.5}, ["perplexity", "0.5"]),
+        (_core.TSNE, {"learning_rate": 0.0}, ["learning_rate", "0"]),
+        (_core.TSNE, {"init": "random"}, ["init", "'random'"]),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(
@@ -666,6 +683,7 @@ LONG_CALLS = {
     "PCA": ("X = uniform(150_000, 700)", "_core.PCA(2).fit(X)"),
     "PCA-directions": ("X = uniform(500, 1_500)", "_core.PCA(2).fit(X)"),
     "UMAP": ("X = uniform(2_000, 4)", "_core.UMAP(n_epochs=10**6).fit(X)"),
+    "TSNE": ("X = uniform(2_000, 4)", "_core.TSNE(n_iter=10**6).fit(X)"),
     "UMAP-graph": ("g = random_graph(200_000, 15)", "_core.UMAP(n_epochs=10**6).fit(g)"),
     "KnnGraph": ("X = uniform(60_000, 64)", "_core.KnnGraph.build(X)"),
     "Index-hnsw": ("X = uniform(60_000, 32)", "_core.Index.build(X, engine='hnsw')"),

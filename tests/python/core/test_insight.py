@@ -77,6 +77,37 @@ def test_trustworthiness_refuses_what_it_cannot_measure() -> None:
             _core.trustworthiness(**arguments)
 
 
+@settings(deadline=None, max_examples=30)
+@given(n=st.integers(4, 60), dim=st.integers(1, 12), seed=st.integers(0, 999), data=st.data())
+def test_neighbors_kept_are_those_of_both_distance_matrices(n: int, dim: int, seed: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, n - 1))
+    rng = np.random.default_rng(seed)
+    X, layout = rng.normal(size=(n, dim)).astype(np.float32), rng.normal(size=(n, 2)).astype(np.float32)
+
+    def nearest(rows: Matrix) -> Matrix:
+        distances = ((rows[:, None].astype(float) - rows) ** 2).sum(axis=2)
+        np.fill_diagonal(distances, np.inf)
+        return np.argsort(distances, axis=1, kind="stable")[:, :k]
+
+    want = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(nearest(X), nearest(layout), strict=True)])
+    assert _core.neighbors_kept(X, layout, n_neighbors=k) == pytest.approx(want, abs=1e-12)
+    graph = _core.KnnGraph.build(X, k=k)
+    assert _core.neighbors_kept(graph, layout, n_neighbors=k) == pytest.approx(want, abs=1e-12)
+
+
+def test_neighbors_kept_refuses_what_it_cannot_measure() -> None:
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    for arguments, words in [
+        ({"X": X, "embedding": X[:19]}, "19 != 20"),
+        ({"X": X, "embedding": X, "n_neighbors": 20}, "n_neighbors.*got 20"),
+        ({"X": X, "embedding": X, "n_neighbors": 0}, "n_neighbors.*got 0"),
+        ({"X": X, "embedding": X, "sample": 0}, "sample.*0"),
+        ({"X": _core.KnnGraph.build(X, k=5), "embedding": X, "n_neighbors": 6}, "the graph's 5: got 6"),
+    ]:
+        with pytest.raises(InvalidInputError, match=words):
+            _core.neighbors_kept(**arguments)
+
+
 # ---- representatives ----------------------------------------------------------------------------------------------
 
 
