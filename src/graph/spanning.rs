@@ -16,8 +16,6 @@ use crate::vectors::Vectors;
 const BLOCK_ROWS: usize = 256;
 /// Rows between two updates of the thresholds.
 const ROWS_PER_SCAN: usize = 128;
-/// Narrows a distance that was rounded to f32.
-const ROUNDED: f64 = 1.0 - 1e-6;
 
 /// `n - 1` edges ascending by weight, ties by the smaller ids. `graph` is exact and made from `vectors`; `core` are its
 /// core distances.
@@ -28,10 +26,10 @@ pub fn spanning_tree(vectors: Vectors<'_>, graph: &KnnGraph, core: &[f64], task:
     let (n, dim) = (vectors.n(), vectors.dim());
     let (kernels, scale) = (kernels::for_width(dim), scale_for(vectors.largest()));
     let all = Rows::new(kernels, n, dim, scale, |i| vectors.row(i));
-    // an edge that is in neither list is longer than both
+    // an edge that is in neither list is at least as long as both; rounding to f32 keeps that order
     let seen_up_to: Vec<f64> = (0..n)
         .map(|i| match graph.neighbors(i).last() {
-            Some((_, distance)) if graph.neighbors(i).count() == graph.k() => distance as f64 * ROUNDED,
+            Some((_, distance)) if graph.neighbors(i).count() == graph.k() => distance as f64,
             _ => f64::INFINITY,
         })
         .collect();
@@ -96,14 +94,18 @@ impl Search<'_> {
         let largest = (0..n).max_by(|a, b| sizes[*a].cmp(&sizes[*b]).then(b.cmp(a))).unwrap_or(0) as u32;
         let bound = |i: usize| best[component[i] as usize].map_or(f64::INFINITY, |edge| edge.weight);
         let asks = |i: &u32| component[*i as usize] != largest && self.seen_up_to[*i as usize] < bound(*i as usize);
-        let asking: Vec<u32> = (0..n as u32).filter(asks).collect();
+        let mut asking: Vec<u32> = (0..n as u32).filter(asks).collect();
         if asking.is_empty() {
             best[largest as usize] = None;
             return Ok(());
         }
         let widest = asking.iter().map(|i| bound(*i as usize)).fold(0.0, f64::max);
         // the other end does not see the edge either
-        let answering: Vec<u32> = (0..n as u32).filter(|i| self.seen_up_to[*i as usize] < widest).collect();
+        let mut answering: Vec<u32> = (0..n as u32).filter(|i| self.seen_up_to[*i as usize] < widest).collect();
+        // both in order, so that each block of those that ask is done with a first part of those that answer
+        asking.sort_by(|a, b| bound(*a as usize).total_cmp(&bound(*b as usize)).then(a.cmp(b)));
+        let seen_up_to = |i: &u32| self.seen_up_to[*i as usize];
+        answering.sort_by(|a, b| seen_up_to(a).total_cmp(&seen_up_to(b)).then(a.cmp(b)));
         let dim = self.vectors.dim();
         let rows =
             Rows::new(self.kernels, answering.len(), dim, self.scale, |i| self.vectors.row(answering[i] as usize));
@@ -111,7 +113,9 @@ impl Search<'_> {
             .par_chunks(BLOCK_ROWS)
             .map_init(Hits::default, |hits, asking| {
                 let start: Vec<Option<Edge>> = asking.iter().map(|i| best[component[*i as usize] as usize]).collect();
-                self.ask(asking, start, component, (&rows, &answering), hits, task)
+                let widest = asking.last().map_or(0.0, |i| bound(*i as usize));
+                let end = answering.partition_point(|i| seen_up_to(i) < widest);
+                self.ask(asking, start, component, (&rows, &answering[..end]), hits, task)
             })
             .collect::<Result<_>>()?;
         for edge in found.into_iter().flatten() {
