@@ -38,10 +38,15 @@ __all__ = ["REDUCED_DIMENSIONS", "Space", "cluster", "default_k"]
 REDUCED_DIMENSIONS = 5
 MAX_DEFAULT_K = 200
 
+# what fit tells of every text: cluster, strength of membership, and for noise the nearest cluster
+Fitted = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32] | None, npt.NDArray[np.int32] | None]
+
 Space = Literal["auto", "vectors", "graph", "umap", "pca"]
 # where each algorithm works unless told otherwise: density means little in 384 dimensions (docs/decisions/0004)
 DEFAULT_SPACE: dict[str, Space] = {
     "kmeans": "vectors",
+    "density": "graph",
+    "leiden": "graph",
     "hdbscan": "umap",
     "gmm": "umap",
     "dbscan": "umap",
@@ -49,6 +54,8 @@ DEFAULT_SPACE: dict[str, Space] = {
 }
 ALLOWED_SPACES: dict[str, tuple[Space, ...]] = {
     "kmeans": ("vectors", "umap", "pca"),
+    "density": ("graph",),
+    "leiden": ("graph",),
     "hdbscan": ("umap", "graph", "pca"),
     "gmm": ("umap", "pca"),
     "dbscan": ("umap", "pca"),
@@ -56,6 +63,8 @@ ALLOWED_SPACES: dict[str, tuple[Space, ...]] = {
 }
 ALGORITHMS = {
     "KMeans": "kmeans",
+    "Density": "density",
+    "Leiden": "leiden",
     "HDBSCAN": "hdbscan",
     "GaussianMixture": "gmm",
     "DBSCAN": "dbscan",
@@ -87,10 +96,11 @@ def cluster(
     A run with the same algorithm, parameters, texts and vectors is returned as it is, unless ``force``.
 
     Args:
-        estimator: `KMeans`, `HDBSCAN`, `GaussianMixture`, `DBSCAN` or `OPTICS` of this package, not yet fitted.
+        estimator: one of this package, not yet fitted: `KMeans`, `Density`, `Leiden`, `HDBSCAN`, `GaussianMixture`,
+            `DBSCAN` or `OPTICS`.
         embedder_id: which vectors; None takes the newest.
         space: ``vectors``, ``graph`` (the kNN graph itself), ``umap`` or ``pca`` (``reduce_to`` dimensions);
-            ``auto`` is vectors for k-means and umap for the density algorithms.
+            ``auto`` is vectors for k-means, graph for `Density` and `Leiden`, umap for the others.
         random_state: seed of the layout; the estimator has its own.
         max_memory: refuse to begin where more bytes are expected to be needed.
 
@@ -131,10 +141,12 @@ def cluster(
         needs_graph=space in ("graph", "umap"),
     )
     announce(session, plan, max_memory=max_memory, on_event=on_event)
-    labels, probabilities = _fit(
+    labels, probabilities, nearest = _fit(
         session, estimator, algorithm, embedding, text_ids, weights, space, reduce_to, random_state, on_event
     )
-    labels = _by_size(labels)
+    by_size = _by_size(labels)
+    labels = by_size[labels]
+    nearest = None if nearest is None else by_size[nearest]
     record = RunRecord(
         run_id=_run_id(estimator, algorithm),
         algorithm=algorithm,
@@ -156,7 +168,15 @@ def cluster(
     with session.writer("cluster"), session.store.writing() as connection:
         record = replace(record, run_id=_unused(record.run_id, {run.run_id for run in reading.runs(connection)}))
         clusters = _unnamed_clusters(record.run_id, labels, weights)
-        writing.add_run(connection, record, clusters, text_ids=text_ids, labels=labels, probabilities=probabilities)
+        writing.add_run(
+            connection,
+            record,
+            clusters,
+            text_ids=text_ids,
+            labels=labels,
+            probabilities=probabilities,
+            nearest=nearest,
+        )
     return record
 
 
@@ -171,7 +191,7 @@ def _fit(
     reduce_to: int,
     random_state: int,
     on_event: OnEvent,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32] | None]:
+) -> Fitted:
     data: Any
     if space == "vectors":
         data = selected_vectors(session, embedding, text_ids)
@@ -191,13 +211,15 @@ def _fit(
         )
     on_event(Event("started", "cluster", 0, None, ""))
     progress = stage_progress(on_event, "cluster")
-    if algorithm == "kmeans":
+    if algorithm in ("kmeans", "density", "leiden"):
         fitted = estimator.fit(data, sample_weight=weights, progress=progress)
     else:
         fitted = estimator.fit(data, progress=progress)
     on_event(Event("finished", "cluster", 0, None, ""))
-    probabilities = np.asarray(fitted.probabilities_) if algorithm == "hdbscan" else None
-    return np.asarray(fitted.labels_, dtype=np.int32), probabilities
+    labels = np.asarray(fitted.labels_, dtype=np.int32)
+    if algorithm == "density":
+        return labels, np.asarray(fitted.membership_), np.asarray(fitted.nearest_, dtype=np.int32)
+    return labels, np.asarray(fitted.probabilities_) if algorithm == "hdbscan" else None, None
 
 
 def _checked_space(algorithm: str, space: Space) -> Space:
@@ -258,14 +280,14 @@ def _plain(value: Any) -> Any:
 
 
 def _by_size(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The same clusters, numbered densely by falling size; equal sizes by their first text. Noise stays -1."""
+    """New numbers of the clusters, densely by falling size; equal sizes by their first text. Noise stays -1."""
     found, first, sizes = np.unique(labels, return_index=True, return_counts=True)
     kept = found != NOISE
     found, first, sizes = found[kept], first[kept], sizes[kept]
     order = np.lexsort((first, -sizes))
     renumbered = np.full(int(labels.max(initial=-1)) + 2, NOISE, dtype=np.int32)  # the last entry serves label -1
     renumbered[found[order]] = np.arange(len(order), dtype=np.int32)
-    return renumbered[labels]
+    return renumbered
 
 
 def _unnamed_clusters(
@@ -291,6 +313,8 @@ def _run_id(estimator: Any, algorithm: str) -> str:
     size = {
         "kmeans": parameters.get("n_clusters"),
         "hdbscan": parameters.get("min_cluster_size"),
+        "density": parameters.get("min_cluster_size"),
+        "leiden": "graph",
         "gmm": parameters.get("n_components"),
     }.get(algorithm, parameters.get("min_samples"))
     return f"{algorithm}-{size}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"

@@ -72,10 +72,11 @@ def knn_graph(
     with session.store.reading() as connection:
         known = reading.find_graph(connection, embedder_id=embedding.embedder_id, selection_hash=hash_, min_k=k)
     if known is not None:
-        graph_id, stored_k = known
+        graph_id, stored_k, recall = known
         graph = _core.KnnGraph.from_arrays(
             np.asarray(session.folder.read_array(f"graphs/{graph_id}.indices.npy")),
             np.asarray(session.folder.read_array(f"graphs/{graph_id}.distances.npy")),
+            recall=recall,
         )
         return graph if stored_k == k else graph.prefix(k)
     on_event(Event("started", "graph", 0, len(text_ids), "texts"))
@@ -105,6 +106,7 @@ def knn_graph(
                     selection_hash=hash_,
                     k=k,
                     n_points=len(text_ids),
+                    recall=graph.recall,
                 )
     on_event(Event("finished", "graph", len(text_ids), len(text_ids), "texts"))
     return graph
@@ -119,7 +121,7 @@ def _smaller_graph(
     """
     with session.store.reading() as connection:
         stored = reading.graphs_of(connection, embedding.embedder_id)
-    for graph_id, _, stored_k, n_points in stored:
+    for graph_id, _, stored_k, n_points, recall in stored:
         file = f"graphs/{graph_id}.text_ids.npy"
         if stored_k != k or not n_points < len(text_ids) < 2 * n_points or n_points <= k:
             continue
@@ -131,6 +133,7 @@ def _smaller_graph(
         old = _core.KnnGraph.from_arrays(
             np.asarray(session.folder.read_array(f"graphs/{graph_id}.indices.npy")),
             np.asarray(session.folder.read_array(f"graphs/{graph_id}.distances.npy")),
+            recall=recall,
         )
         return old, np.searchsorted(text_ids, old_ids)
     return None

@@ -67,7 +67,7 @@ def run_all(
         max_memory: bytes that no step may exceed.
         filters: which queries of the data set are clustered.
         engine, provider: what embeds, and where, see `models.Encoder`.
-        algorithm: ``kmeans`` or ``hdbscan``.
+        algorithm: ``kmeans``, ``density`` (finds the number of clusters itself) or ``hdbscan``.
         n_clusters: of k-means; None takes `clustering.default_k` of the number of texts.
         min_cluster_size: of HDBSCAN; None takes 25, or less for a small file.
     """
@@ -98,10 +98,12 @@ def run_all(
     estimator: Any
     if algorithm == "kmeans":
         estimator = _core.KMeans(n_clusters=n_clusters or default_k(n_texts), random_state=random_state)
+    elif algorithm == "density":
+        estimator = _core.Density(random_state=random_state)
     elif algorithm == "hdbscan":
         estimator = _core.HDBSCAN(min_cluster_size=min_cluster_size or max(2, min(25, n_texts // 40)))
     else:
-        raise InvalidInputError(f"algorithm must be kmeans or hdbscan: {algorithm!r}")
+        raise InvalidInputError(f"algorithm must be kmeans, density or hdbscan: {algorithm!r}")
     run = cluster(
         session,
         estimator,

@@ -22,6 +22,7 @@ TOKENS_PER_S = {"native": 17_000, "ort": 8_000, "static": 1_500_000}
 CHARS_PER_TOKEN = 4.2
 MAX_TOKENS = 256
 MULTIPLICATIONS_PER_S = 6e10
+EXACT_ROWS = 8_192  # as in src/graph/partitioned.rs
 BASE_BYTES = 320 << 20  # the program with its libraries, the database's cache half full
 DATABASE_BYTES = 850  # per conversation with a query of its own: rows, indexes, signals, columns
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -85,8 +86,9 @@ def plan_clustering(n_texts: int, dim: int, *, algorithm: str, n_clusters: int, 
     memory = BASE_BYTES + 40 * n_texts + 4 * n_clusters * dim * 4
     disk = 60 * n_texts
     if needs_graph:
-        products += float(n_texts) * n_texts * dim
-        memory += 15 * 8 * 3 * n_texts
+        # beyond EXACT_ROWS each text is compared with those near it, about a twentieth of all
+        products += float(n_texts) * (n_texts if n_texts <= EXACT_ROWS else EXACT_ROWS / 2 + n_texts / 20) * dim
+        memory += (15 * 8 * 3 + 3 * dim) * n_texts
         disk += 15 * 8 * n_texts
     return Plan("clustering", n_texts, "texts", products / MULTIPLICATIONS_PER_S, disk, memory)
 

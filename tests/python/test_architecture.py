@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedding": {"records", "session", "store", "models", "layouts", "planning", "reusing"},
     "clustering": {"records", "session", "store", "layouts", "selection", "planning", "_core"},
     "assigning": {"records", "session", "store", "selection", "clustering", "_core"},
+    "evaluating": {"models", "_core"},
     "labeling": {"records", "session", "store", "layouts", "selection", "_core"},
     "search": {"records", "session", "store", "models", "selection", "_core"},
     "exporting": {"records", "session", "store", "selection"},

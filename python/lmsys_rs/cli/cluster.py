@@ -143,6 +143,40 @@ def _hdbscan(
     )
 
 
+@app.command("density", epilog="Example: lmsys cluster density")
+@with_filters()
+def _density(
+    filters: Filters,
+    workspace: WorkspaceOption = None,
+    min_cluster_size: Annotated[int, typer.Option("--min-cluster-size", min=1, help="Texts.")] = 5,
+    resolution: Annotated[
+        float | None, typer.Option("--resolution", help="Larger finds more clusters. Default: chosen from the texts.")
+    ] = None,
+    description: Description = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    force: Force = False,
+    no_label: NoLabel = False,
+    max_memory: MaxMemory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Communities of the kNN graph: finds the number of clusters itself; texts unlike all others stay unclustered."""
+    estimator = _core.Density(min_cluster_size=min_cluster_size, resolution=resolution, random_state=seed)
+    _make(
+        workspace,
+        estimator,
+        replace(filters, limit=limit),
+        "auto",
+        clustering.REDUCED_DIMENSIONS,
+        seed,
+        description,
+        force,
+        no_label,
+        max_memory,
+        as_json,
+    )
+
+
 @app.command("mixture", epilog="Example: lmsys cluster mixture --algorithm gmm --n-components 30")
 @with_filters()
 def _mixture(

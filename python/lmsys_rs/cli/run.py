@@ -60,7 +60,7 @@ def _run(
     ] = None,
     workspace: WorkspaceOption = None,
     sample: Annotated[bool, typer.Option("--sample", help="Analyse a synthetic sample instead of a file.")] = False,
-    algorithm: Annotated[str, typer.Option("--algorithm", help="kmeans or hdbscan.")] = "kmeans",
+    algorithm: Annotated[str, typer.Option("--algorithm", help="kmeans, density or hdbscan.")] = "kmeans",
     clusters: Annotated[
         int | None,
         typer.Option("--clusters", "--n-clusters", min=1, help="Of k-means. Default: sqrt(texts / 2), at most 200."),

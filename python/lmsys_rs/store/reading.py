@@ -98,6 +98,7 @@ MEMBER_SCHEMA: dict[str, pl.DataType] = {
     "cluster_id": pl.Int32(),  # -1 is noise
     "probability": pl.Float32(),
     "assigned": pl.Boolean(),  # placed into the finished run, not clustered
+    "nearest_id": pl.Int32(),  # cluster_id, and for noise the nearest cluster; null where the algorithm does not tell
 }
 
 
@@ -450,7 +451,7 @@ def members(
         conditions.append(m.cluster_id == cluster_id)
     if after >= 0:
         conditions.append(m.text_id > after)
-    columns = (m.text_id, m.cluster_id, m.probability, m.assigned)
+    columns = (m.text_id, m.cluster_id, m.probability, m.assigned, m.nearest_id)
     return _frame(connection, select(*columns).where(*conditions).order_by(m.text_id).limit(limit), MEMBER_SCHEMA)
 
 
@@ -523,15 +524,17 @@ def export_rows(connection: Connection, run_id: str, query_ids: npt.NDArray[np.i
     )
 
 
-def find_graph(connection: Connection, *, embedder_id: str, selection_hash: str, min_k: int) -> tuple[str, int] | None:
-    """(graph_id, k) of the smallest stored graph with at least ``min_k`` neighbours."""
+def find_graph(
+    connection: Connection, *, embedder_id: str, selection_hash: str, min_k: int
+) -> tuple[str, int, float | None] | None:
+    """(graph_id, k, recall) of the smallest stored graph with at least ``min_k`` neighbours."""
     table = schema.graph
     row = connection.execute(
-        select(table.c.graph_id, table.c.k)
+        select(table.c.graph_id, table.c.k, table.c.recall)
         .where(table.c.embedder_id == embedder_id, table.c.selection_hash == selection_hash, table.c.k >= min_k)
         .order_by(table.c.k)
     ).first()
-    return None if row is None else (str(row[0]), int(row[1]))
+    return None if row is None else (str(row[0]), int(row[1]), row[2])
 
 
 def find_projection(
@@ -549,13 +552,13 @@ def find_projection(
     ).scalar()
 
 
-def graphs_of(connection: Connection, embedder_id: str) -> list[tuple[str, str, int, int]]:
-    """(graph_id, selection_hash, k, n_points) of the graphs of an embedding, largest first."""
+def graphs_of(connection: Connection, embedder_id: str) -> list[tuple[str, str, int, int, float | None]]:
+    """(graph_id, selection_hash, k, n_points, recall) of the graphs of an embedding, largest first."""
     g = schema.graph.c
-    statement = select(g.graph_id, g.selection_hash, g.k, g.n_points).where(g.embedder_id == embedder_id)
+    statement = select(g.graph_id, g.selection_hash, g.k, g.n_points, g.recall).where(g.embedder_id == embedder_id)
     return [
-        (str(i), str(h), int(k), int(n))
-        for i, h, k, n in connection.execute(statement.order_by(g.n_points.desc(), g.k.desc(), g.graph_id))
+        (str(i), str(h), int(k), int(n), recall)
+        for i, h, k, n, recall in connection.execute(statement.order_by(g.n_points.desc(), g.k.desc(), g.graph_id))
     ]
 
 

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x4C4D5359  # "LMSY" in the header of the SQLite file: `file lmsys.db` can tell it from any other
-SCHEMA_VERSION = "0002"  # the newest migration that this program knows
+SCHEMA_VERSION = "0003"  # the newest migration that this program knows
 
 metadata = MetaData()
 
@@ -202,6 +202,7 @@ graph = Table(
     Column("k", Integer, nullable=False),
     Column("n_points", Integer, nullable=False),
     Column("created_at", Text, nullable=False),
+    Column("recall", Float),  # share of the true neighbors it holds, where measured
     UniqueConstraint("embedder_id", "selection_hash", "k"),
 )
 
@@ -264,6 +265,7 @@ membership = Table(
     Column("cluster_id", Integer, nullable=False),  # -1 = noise
     Column("probability", Float),
     Column("assigned", Boolean, nullable=False),  # placed into the finished run, not clustered
+    Column("nearest_id", Integer),  # cluster_id, and for noise the nearest cluster, where the algorithm tells
     sqlite_with_rowid=False,
 )
 Index("ix_membership_cluster", membership.c.run_id, membership.c.cluster_id, membership.c.text_id)

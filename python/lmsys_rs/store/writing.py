@@ -39,7 +39,9 @@ __all__ = [
     "set_value",
 ]
 
-INSERT_MEMBER = "INSERT INTO membership (run_id, text_id, cluster_id, probability, assigned) VALUES (?, ?, ?, ?, ?)"
+INSERT_MEMBER = (
+    "INSERT INTO membership (run_id, text_id, cluster_id, probability, assigned, nearest_id) VALUES (?, ?, ?, ?, ?, ?)"
+)
 
 
 def now() -> str:
@@ -212,12 +214,21 @@ def add_vector_block(connection: Connection, embedder_id: str, *, start: int, st
 
 
 def add_graph(
-    connection: Connection, graph_id: str, *, embedder_id: str, selection_hash: str, k: int, n_points: int
+    connection: Connection,
+    graph_id: str,
+    *,
+    embedder_id: str,
+    selection_hash: str,
+    k: int,
+    n_points: int,
+    recall: float | None,
 ) -> None:
     """Record a graph whose files are in place."""
     values = {"graph_id": graph_id, "embedder_id": embedder_id, "selection_hash": selection_hash, "k": k}
     connection.execute(
-        upsert(schema.graph).values(**values, n_points=n_points, created_at=now()).on_conflict_do_nothing()
+        upsert(schema.graph)
+        .values(**values, n_points=n_points, recall=recall, created_at=now())
+        .on_conflict_do_nothing()
     )
 
 
@@ -252,6 +263,7 @@ def add_run(
     text_ids: npt.NDArray[np.uint32],
     labels: npt.NDArray[np.int32],
     probabilities: npt.NDArray[np.float32] | None,
+    nearest: npt.NDArray[np.int32] | None = None,
 ) -> None:
     """Store a finished run: members, clusters, and last of all the row that makes it exist."""
     members = pl.DataFrame(
@@ -261,8 +273,16 @@ def add_run(
             "probability": pl.Series(
                 probabilities if probabilities is not None else [None] * len(labels), dtype=pl.Float64
             ),
+            "nearest_id": pl.Series(nearest if nearest is not None else [None] * len(labels), dtype=pl.Int64),
         }
-    ).select(pl.lit(record.run_id).alias("run_id"), "text_id", "cluster_id", "probability", pl.lit(0).alias("assigned"))
+    ).select(
+        pl.lit(record.run_id).alias("run_id"),
+        "text_id",
+        "cluster_id",
+        "probability",
+        pl.lit(0).alias("assigned"),
+        "nearest_id",
+    )
     insert_rows(connection, INSERT_MEMBER, members)
     _insert_clusters(connection, clusters)
     values = {name: getattr(record, name) for name in record.__dataclass_fields__}
@@ -281,7 +301,12 @@ def add_members(
 ) -> None:
     """Place texts into a finished run; sizes and counts follow. Texts that are in it already stay where they are."""
     rows = pl.DataFrame({"text_id": text_ids, "cluster_id": labels}).select(
-        pl.lit(run_id).alias("run_id"), "text_id", "cluster_id", pl.lit(None).alias("p"), pl.lit(1).alias("assigned")
+        pl.lit(run_id).alias("run_id"),
+        "text_id",
+        "cluster_id",
+        pl.lit(None).alias("probability"),
+        pl.lit(1).alias("assigned"),
+        pl.lit(None).alias("nearest_id"),
     )
     insert_rows(connection, INSERT_MEMBER, rows)
     found, n_texts = np.unique(labels, return_counts=True)

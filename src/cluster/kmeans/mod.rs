@@ -372,6 +372,80 @@ mod tests {
         }
     }
 
+    /// Lloyd's steps as they stand in the paper, all distances in f64, ties to the smaller centroid; None where a cluster
+    /// loses all rows.
+    fn plain_lloyd(data: &[f32], dim: usize, mut centroids: Vec<f32>, steps: usize) -> Option<(Vec<i32>, Vec<f32>)> {
+        let k = centroids.len() / dim;
+        let nearest = |row: &[f32], centroids: &[f32]| {
+            let far = |c: &usize| crate::kernels::squared_distance(row, &centroids[c * dim..(c + 1) * dim]);
+            (0..k).min_by(|a, b| far(a).total_cmp(&far(b)).then(a.cmp(b))).unwrap() as i32
+        };
+        let assign = |centroids: &[f32]| data.chunks_exact(dim).map(|row| nearest(row, centroids)).collect::<Vec<_>>();
+        for _ in 0..steps {
+            let labels = assign(&centroids);
+            for c in 0..k {
+                let rows: Vec<&[f32]> =
+                    data.chunks_exact(dim).zip(&labels).filter(|(_, l)| **l == c as i32).map(|(row, _)| row).collect();
+                if rows.is_empty() {
+                    return None;
+                }
+                for column in 0..dim {
+                    let sum: f64 = rows.iter().map(|row| row[column] as f64).sum();
+                    centroids[c * dim + column] = (sum / rows.len() as f64) as f32;
+                }
+            }
+        }
+        Some((assign(&centroids), centroids))
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn bounds_and_bf16_change_no_label(
+            n in 150usize..700, k in 2usize..120, dim in 1usize..80, steps in 1usize..8, seed in 0u64..1000
+        ) {
+            let mut rng = Rng::new(seed, 0);
+            // centres with rows around them; equal rows too
+            let data: Vec<f32> = (0..n)
+                .flat_map(|i| {
+                    let mut center = Rng::new(seed, 1 + (i % 9) as u64);
+                    let twin = i % 11 == 0;
+                    let noise: Vec<f64> = (0..dim).map(|_| if twin { 0.0 } else { rng.normal() }).collect();
+                    noise.into_iter().map(move |noise| (center.normal() + 0.4 * noise) as f32)
+                })
+                .collect();
+            let distinct = data.chunks_exact(dim).enumerate().filter(|(i, _)| i % 11 != 0).take(k);
+            let start: Vec<f32> = distinct.flat_map(|(_, row)| row.iter().copied()).collect();
+            let plain = plain_lloyd(&data, dim, start.clone(), steps);
+            proptest::prop_assume!(plain.is_some());
+            let (labels, centroids) = plain.unwrap();
+            let params = KMeansParams::new(k, Init::Centroids(start), 1, steps, 0.0, 0).unwrap();
+            let found = fit(&data, n, dim, None, &params);
+            proptest::prop_assert!(found.n_iter <= steps);
+            proptest::prop_assert_eq!(found.labels, labels);
+            for (a, b) in found.centroids.iter().zip(&centroids) {
+                proptest::prop_assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()));
+            }
+        }
+    }
+
+    #[test]
+    fn squares_beyond_float32_are_clustered() {
+        let data: Vec<f32> = (0..60).map(|i| if i % 2 == 0 { 1e25 } else { -2e25 }).collect();
+        let result = fit(&data, 60, 1, None, &params(2));
+        assert!((0..60).all(|i| result.labels[i] == result.labels[i % 2]));
+        assert_ne!(result.labels[0], result.labels[1]);
+    }
+
+    #[test]
+    fn a_start_among_two_distinct_points_ends() {
+        let data: Vec<f32> = (0..40).map(|i| (i % 2) as f32).collect();
+        let result = fit(&data, 40, 1, None, &params(5));
+        assert_eq!(result.inertia, 0.0);
+        assert_eq!(result.centroids.len(), 5);
+    }
+
     #[test]
     fn all_rows_equal_gives_zero_inertia() {
         let result = fit(&[1.0; 30], 10, 3, None, &params(4));

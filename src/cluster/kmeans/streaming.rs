@@ -159,3 +159,68 @@ impl Streaming {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(n: usize, dim: usize) -> Vec<f32> {
+        (0..n)
+            .flat_map(|i| {
+                let (mut center, mut own) = (Rng::new(7, (i * 31 % 60) as u64), Rng::new(8, i as u64));
+                (0..dim).map(move |_| (center.normal() + 0.5 * own.normal()) as f32)
+            })
+            .collect()
+    }
+
+    fn params(k: usize) -> KMeansParams {
+        KMeansParams::new(k, Init::PlusPlus, 1, 1, 0.0, 0).unwrap()
+    }
+
+    #[test]
+    fn one_pass_is_nearly_as_good_as_many() {
+        let (n, dim, k) = (20_000, 24, 60);
+        let data = rows(n, dim);
+        let vectors = Vectors::new(&data, n, dim).unwrap();
+        let mut streaming = Streaming::new(params(k));
+        for part in data.chunks(5_000 * dim) {
+            streaming.feed(Vectors::new(part, part.len() / dim, dim).unwrap(), None, &Task::new()).unwrap();
+        }
+        let centroids = Vectors::new(streaming.centroids(), k, dim).unwrap();
+        let (_, distances) = super::super::assign(vectors, centroids, &Task::new()).unwrap();
+        let inertia: f64 = distances.iter().map(|d| (*d as f64).powi(2)).sum();
+        let full = KMeansParams::new(k, Init::PlusPlus, 1, 30, 0.0, 0).unwrap();
+        let full = super::super::kmeans(vectors, None, &full, &Task::new()).unwrap();
+        assert!(inertia < 1.05 * full.inertia, "{inertia} {}", full.inertia);
+        // all rows, and the one per cluster that the start counts for
+        assert_eq!(streaming.counts().iter().sum::<f64>(), (n + k) as f64);
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_threads() {
+        let data = rows(6_000, 50);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut streaming = Streaming::new(params(300));
+            pool.install(|| {
+                for part in data.chunks(2_000 * 50) {
+                    streaming.feed(Vectors::new(part, 2_000, 50).unwrap(), None, &Task::new()).unwrap();
+                }
+            });
+            streaming.centroids().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+        };
+        let one = run(1);
+        assert!([2, 7].into_iter().all(|threads| run(threads) == one));
+    }
+
+    #[test]
+    fn parts_of_another_width_and_a_first_part_too_small_are_refused() {
+        let data = rows(100, 4);
+        let mut streaming = Streaming::new(params(60));
+        let small = streaming.feed(Vectors::new(&data[..40], 10, 4).unwrap(), None, &Task::new()).unwrap_err();
+        assert!(small.to_string().contains("10 < 60"), "{small}");
+        streaming.feed(Vectors::new(&data, 100, 4).unwrap(), None, &Task::new()).unwrap();
+        let wide = streaming.feed(Vectors::new(&data, 80, 5).unwrap(), None, &Task::new()).unwrap_err();
+        assert!(wide.to_string().contains("4 columns"), "{wide}");
+    }
+}
