@@ -20,9 +20,11 @@ const LIST_ROWS: usize = 96;
 /// Rows that look into lists together.
 const BLOCK_ROWS: usize = 2048;
 /// Rows whose neighbors are found exactly: half to learn from, half to measure by.
-const SAMPLE_ROWS: usize = 256;
+const SAMPLE_ROWS: usize = 512;
 /// Share of the neighbors that lists are asked for; the rest is cheaper found by joining.
 const FIRST_RECALL: f64 = 0.85;
+/// By which share of what may be missing more is aimed for: a sample is only a sample.
+const HEADROOM: f64 = 0.25;
 /// Most rounds of joining: the first finds half of what is missing, the second less; what is missing then is cheaper found
 /// in lists.
 const JOINS: usize = 2;
@@ -78,20 +80,21 @@ pub fn build(vectors: Vectors<'_>, k: usize, params: &BuildParams, task: &Task) 
     let half = sample.len() / 2;
     let (learn, test) = ((&sample[..half], &truth[..half]), (&sample[half..], &truth[half..]));
 
+    let aim = params.recall + HEADROOM * (1.0 - params.recall);
     let mut near = Near::new(n, k);
-    let reach = points.reach(learn, &near, params.recall.min(FIRST_RECALL));
+    let reach = points.reach(learn, &near, aim.min(FIRST_RECALL));
     points.look((f32::NEG_INFINITY, reach), &mut near, task)?;
     task.advance(n as u64);
     for _ in 0..JOINS {
-        if near.recall(learn) >= params.recall {
+        if near.recall(learn) >= aim {
             break;
         }
         join(&points, &mut near, task)?;
         task.advance(n as u64);
     }
-    if near.recall(learn) < params.recall {
+    if near.recall(learn) < aim {
         // so much is missing that it stands in lists farther away
-        let farther = points.reach(learn, &near, params.recall);
+        let farther = points.reach(learn, &near, aim);
         if farther > reach {
             points.look((reach, farther), &mut near, task)?;
         }

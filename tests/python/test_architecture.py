@@ -113,6 +113,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "embedding",
             "distilling",
             "clustering",
+            "evaluating",
             "assigning",
             "labeling",
             "search",

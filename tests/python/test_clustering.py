@@ -143,10 +143,28 @@ def test_layout_of_hardly_any_texts_has_the_asked_shape(embedded: Session) -> No
 
 def test_clusters_are_numbered_by_size_then_first_text() -> None:
     labels = np.array([4, 4, 9, 9, 9, -1, 2, 2], dtype=np.int32)
-    assert _by_size(labels).tolist() == [1, 1, 0, 0, 0, -1, 2, 2]
-    assert _by_size(np.array([-1, -1], dtype=np.int32)).tolist() == [-1, -1]
+    assert _by_size(labels)[labels].tolist() == [1, 1, 0, 0, 0, -1, 2, 2]
+    noise = np.array([-1, -1], dtype=np.int32)
+    assert _by_size(noise)[noise].tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(("n_texts", "k"), [(1, 1), (2, 2), (50, 5), (20_000, 100), (10_000_000, 200)])
 def test_default_number_of_clusters(n_texts: int, k: int) -> None:
     assert default_k(n_texts) == k
+
+
+def test_density_finds_the_number_itself_and_keeps_the_nearest_cluster_of_noise(embedded: Session) -> None:
+    run = cluster(embedded, _core.Density(resolution=2.0))  # vectors of single words hold too little to choose by
+    found = members(embedded, run.run_id)
+    assert re.fullmatch(r"density-5-\d{8}-\d{6}", run.run_id)
+    assert 2 <= run.n_clusters <= 60
+    assert found["probability"].is_between(0, 1).all()
+    clustered = found.filter(found["cluster_id"] >= 0)
+    assert (clustered["nearest_id"] == clustered["cluster_id"]).all()
+    assert found["nearest_id"].is_between(-1, run.n_clusters - 1).all()
+    with embedded.store.reading() as connection:
+        graphs = reading.graphs_of(connection, run.embedder_id)
+    assert [recall for *_, recall in graphs] == [1.0]  # so few texts are all compared
+    assert cluster(embedded, _core.Leiden()).n_clusters >= 2
+    with pytest.raises(InvalidInputError, match="space of density must be one of graph"):
+        cluster(embedded, _core.Density(), space="umap")

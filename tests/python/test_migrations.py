@@ -19,7 +19,7 @@ from lmsys_rs.session import open_session
 from lmsys_rs.store import migrating, reading
 
 FIXTURES = Path(__file__).parent / "fixtures"
-RELEASED = ["0001"]
+RELEASED = ["0001", "0002"]
 
 # what 0001 kept, in the words of that schema
 OLD_ROWS = {
@@ -30,11 +30,18 @@ OLD_ROWS = {
 }
 
 
-@pytest.fixture(params=RELEASED)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A workspace of the first released schema version, as its program left it, and what it kept."""
+    folder = unpacked("0001", tmp_path)
+    (folder / "expected.json").rename(tmp_path / "expected.json")
+    return folder
+
+
+def unpacked(version: str, tmp_path: Path) -> Path:
     """A workspace of a released schema version, as its program left it."""
     folder = tmp_path / "old.lmsys"
-    with tarfile.open(FIXTURES / f"workspace-{request.param}.tar.gz") as archive:
+    with tarfile.open(FIXTURES / f"workspace-{version}.tar.gz") as archive:
         for member in archive.getmembers():
             assert member.isfile()
             assert not Path(member.name).is_absolute()
@@ -44,7 +51,6 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
             content = archive.extractfile(member)
             assert content is not None
             target.write_bytes(content.read())
-    (folder / "expected.json").rename(tmp_path / "expected.json")
     return folder
 
 
@@ -55,6 +61,31 @@ def expected(old: Path) -> dict[str, Any]:
 
 def test_fixture_of_every_schema_before_this_one_is_kept() -> None:
     assert [*RELEASED, migrating.known_versions()[-1]] == migrating.known_versions()
+
+
+def test_second_schema_learns_of_nearest_clusters_and_recall_and_goes_back(tmp_path: Path) -> None:
+    folder = unpacked("0002", tmp_path)
+    with open_session(folder) as session:
+        members = views.memberships(session, "latest").collect()
+        assert members["nearest_id"].null_count() == len(members) == 60
+        assert members["probability"].null_count() == 0
+        with session.store.reading() as connection:
+            (embedding,) = reading.embeddings(connection)
+            ((_, _, k, n_points, recall),) = reading.graphs_of(connection, embedding.embedder_id)
+            assert (k, n_points, recall) == (15, 60, None)
+            assert not migrating.differences(connection)
+        assert verifying.verify(session).is_sound
+    with sqlite3.connect(folder / "lmsys.db") as connection:
+        before = connection.execute("SELECT run_id, text_id, cluster_id, probability FROM membership").fetchall()
+    with open_session(folder) as session:
+        session.store.migrate_to("0002")
+    with sqlite3.connect(folder / "lmsys.db") as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(membership)")]
+        assert columns == ["run_id", "text_id", "cluster_id", "probability", "assigned"]
+        assert (
+            connection.execute("SELECT run_id, text_id, cluster_id, probability FROM membership").fetchall() == before
+        )
 
 
 def test_old_workspace_is_opened_with_everything_in_it(old: Path) -> None:
