@@ -45,6 +45,8 @@ pub struct Assignment<'a> {
     lower: Vec<f32>,
     /// Centroids of the last step.
     centroids: Vec<f32>,
+    /// Whether rows count as progress of the task.
+    counts: bool,
 }
 
 impl<'a> Assignment<'a> {
@@ -67,7 +69,14 @@ impl<'a> Assignment<'a> {
             upper: vec![f32::INFINITY; vectors.n()],
             lower: vec![f32::NEG_INFINITY; vectors.n() * n_groups],
             centroids: centroids.to_vec(),
+            counts: true,
         }
+    }
+
+    /// The same, for work that was not announced: it can be stopped, and is no progress.
+    pub fn uncounted(mut self) -> Self {
+        self.counts = false;
+        self
     }
 
     pub fn labels(&self) -> &[u32] {
@@ -103,6 +112,7 @@ impl<'a> Assignment<'a> {
             group_moved: &group_moved,
             columns,
         };
+        let counts = self.counts;
         let changes: Vec<Vec<Change>> = self
             .labels
             .par_chunks_mut(BLOCK_ROWS)
@@ -112,7 +122,9 @@ impl<'a> Assignment<'a> {
             .map_init(Scratch::default, |scratch, (block, ((labels, upper), lower))| {
                 task.check()?;
                 let changes = step.block(block * BLOCK_ROWS, labels, upper, lower, scratch);
-                task.advance(labels.len() as u64);
+                if counts {
+                    task.advance(labels.len() as u64);
+                }
                 Ok(changes)
             })
             .collect::<Result<_>>()?;

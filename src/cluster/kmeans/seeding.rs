@@ -38,11 +38,8 @@ pub fn spread(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64
 
 /// The nearest of `chosen` for each row, and the squared distance to it.
 fn nearest(rows: Vectors<'_>, chosen: &[f32], task: &Task) -> Result<(Vec<u32>, Vec<f64>)> {
-    let mut assignment = Assignment::new(rows, chosen);
-    // this is not the work that was announced
-    let quiet = Task::new();
-    task.check()?;
-    assignment.step(chosen, &quiet)?;
+    let mut assignment = Assignment::new(rows, chosen).uncounted();
+    assignment.step(chosen, task)?;
     Ok((assignment.labels().to_vec(), assignment.squared_distances()))
 }
 
@@ -94,13 +91,22 @@ fn plus_plus(points: Vectors<'_>, weight: &[f64], k: usize, seed: u64, task: &Ta
     let n = points.n();
     let squared = |a: usize, b: usize| kernels::squared_distance(points.row(a), points.row(b)) as f32;
     // all distances are needed again and again
-    let table: Option<Vec<f32>> = (n <= MOST_CANDIDATES).then(|| {
+    let table = if n <= MOST_CANDIDATES {
         let mut table = vec![0f32; n * n];
-        table.par_chunks_mut(n).enumerate().for_each(|(a, row)| {
-            row.iter_mut().enumerate().for_each(|(b, value)| *value = squared(a.min(b), a.max(b)));
-        });
-        table
-    });
+        table.par_chunks_mut(n).enumerate().try_for_each(|(a, row)| {
+            task.check()?;
+            row[..a].iter_mut().enumerate().for_each(|(b, value)| *value = squared(b, a));
+            Ok(())
+        })?;
+        for a in 0..n {
+            for b in 0..a {
+                table[b * n + a] = table[a * n + b];
+            }
+        }
+        Some(table)
+    } else {
+        None
+    };
     let distances = |a: usize| -> Vec<f32> {
         match &table {
             Some(table) => table[a * n..(a + 1) * n].to_vec(),
