@@ -23,6 +23,7 @@ __all__ = [
     "KMeans",
     "KnnGraph",
     "Leiden",
+    "MiniBatchKMeans",
     "SeenHashes",
     "Tokenizer",
     "__version__",

@@ -15,6 +15,11 @@ use crate::vectors::Vectors;
 /// More points than this would need more than 2 GiB for their distances.
 pub const MAX_POINTS: usize = 32_768;
 
+/// Rows whose distances are measured together.
+const BLOCK: usize = 32;
+/// Rows that pass by a block between two looks at the stop flag.
+const ROWS_PER_CHECK: usize = 256;
+
 /// How far apart two clusters are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linkage {
@@ -147,19 +152,24 @@ impl Distances {
             rows.push(row);
             rest = below;
         }
-        rows.into_par_iter().enumerate().try_for_each(|(i, row)| {
-            task.check()?;
-            for (j, value) in (i + 1..n).zip(row) {
-                let squared = squared_distance(vectors.row(i), vectors.row(j)) / (largest * largest);
-                *value = match linkage {
-                    Linkage::Average => squared.sqrt() as f32,
-                    Linkage::Ward => {
-                        let (a, b) = (weights[i] / heaviest, weights[j] / heaviest);
-                        (squared * 2.0 * a * b / (a + b)) as f32
-                    }
-                };
+        // a block of rows stays in the cache while all others pass by
+        rows.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, rows)| {
+            for j in block * BLOCK + 1..n {
+                if j % ROWS_PER_CHECK == 0 {
+                    task.check()?;
+                }
+                for (i, row) in (block * BLOCK..j).zip(rows.iter_mut()) {
+                    let squared = squared_distance(vectors.row(i), vectors.row(j)) / (largest * largest);
+                    row[j - i - 1] = match linkage {
+                        Linkage::Average => squared.sqrt() as f32,
+                        Linkage::Ward => {
+                            let (a, b) = (weights[i] / heaviest, weights[j] / heaviest);
+                            (squared * 2.0 * a * b / (a + b)) as f32
+                        }
+                    };
+                }
             }
-            task.advance(1);
+            task.advance(rows.len() as u64);
             Ok(())
         })?;
         let unit = match linkage {
