@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         PCA,
         TSNE,
         UMAP,
+        Agglomerative,
         Density,
         GaussianMixture,
         Index,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         ReaderError,
         StoreError,
     )
+    from lmsys_rs.insight import choose_k, cluster_quality, cluster_stability, merge_suggestions
     from lmsys_rs.models import Encoder
     from lmsys_rs.readers import open_conversations
     from lmsys_rs.sample import write_sample
@@ -62,6 +64,7 @@ __all__ = [
     "PCA",
     "TSNE",
     "UMAP",
+    "Agglomerative",
     "Density",
     "Encoder",
     "GaussianMixture",
@@ -81,7 +84,11 @@ __all__ = [
     "__version__",
     "adjusted_rand_score",
     "available_isas",
+    "choose_k",
+    "cluster_quality",
+    "cluster_stability",
     "distill",
+    "merge_suggestions",
     "neighbors_kept",
     "normalized_mutual_info_score",
     "open",
@@ -96,6 +103,7 @@ bound_polars()
 
 _HOME = {
     "_core": (
+        "Agglomerative",
         "DBSCAN",
         "Density",
         "GaussianMixture",
@@ -120,6 +128,7 @@ _HOME = {
     "api": ("Run", "Workspace", "open"),
     "distilling": ("distill",),
     "errors": ("InvalidInputError", "LmsysError", "ModelError", "NotFittedError", "ReaderError", "StoreError"),
+    "insight": ("choose_k", "cluster_quality", "cluster_stability", "merge_suggestions"),
     "models": ("Encoder",),
     "readers": ("open_conversations",),
     "sample": ("write_sample",),

@@ -14,6 +14,7 @@ __all__ = [
     "PERSONAL_KINDS",
     "TSNE",
     "UMAP",
+    "Agglomerative",
     "Density",
     "Embedder",
     "GaussianMixture",
@@ -28,11 +29,17 @@ __all__ = [
     "__version__",
     "adjusted_rand_score",
     "available_isas",
+    "best_jaccard",
+    "bootstrap_stability",
+    "central_representatives",
+    "cluster_quality",
     "configure",
     "cut_texts",
     "diverse_representatives",
     "group_pairs",
+    "knn_outlier_scores",
     "medoids",
+    "merge_suggestions",
     "minhash_signatures",
     "near_duplicate_pairs",
     "near_duplicate_pairs_from_graph",
@@ -400,8 +407,49 @@ class HDBSCAN:
     def probabilities_(self) -> _Vectors:
         """(n,) strength of membership in [0, 1]; 0 for noise."""
     @property
+    def outlier_scores_(self) -> _Vectors:
+        """(n,) GLOSH scores in [0, 1]: how much of an outlier each row is."""
+    @property
     def n_clusters_(self) -> int:
         """Number of clusters found."""
+    def get_params(self, deep: bool = True) -> _Params: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
+    def __getstate__(self) -> _State: ...
+    def __setstate__(self, state: _State) -> None: ...
+
+@final
+class Agglomerative:
+    """Agglomerative clustering of up to 32,768 rows: the whole tree, to be cut at any level."""
+    def __new__(
+        cls,
+        n_clusters: int | None = None,
+        *,
+        distance_threshold: float | None = None,
+        linkage: Literal["average", "ward"] = ...,  # "average"; the binary's signature cannot show a string
+    ) -> Agglomerative: ...
+    def fit(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> Agglomerative: ...
+    def fit_predict(
+        self, X: _ArrayLike, *, sample_weight: npt.ArrayLike | None = None, progress: _Progress | None = None
+    ) -> _Labels: ...
+    def cut(self, n_clusters: int) -> _Labels:
+        """Labels at any other level of the tree, numbered by falling weight."""
+    @property
+    def labels_(self) -> _Labels:
+        """(n,) cluster of each row, numbered by falling weight."""
+    @property
+    def n_clusters_(self) -> int:
+        """Number of clusters in labels_."""
+    @property
+    def children_(self) -> npt.NDArray[np.int64]:
+        """(n - 1, 2) nodes that join, by distance: rows are 0..n-1, merge m makes node n + m."""
+    @property
+    def distances_(self) -> npt.NDArray[np.float64]:
+        """(n - 1,) distance of each merge, ascending."""
+    @property
+    def sizes_(self) -> npt.NDArray[np.float64]:
+        """(n - 1,) weight of each merged cluster."""
     def get_params(self, deep: bool = True) -> _Params: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], _Params]: ...
     def __getstate__(self) -> _State: ...
@@ -671,6 +719,55 @@ def diverse_representatives(
     diversity: float = 0.3,
 ) -> list[_Rows]:
     """Per cluster up to n rows by maximal marginal relevance; the first is the medoid."""
+
+def central_representatives(
+    graph: KnnGraph,
+    labels: npt.ArrayLike,
+    *,
+    n_clusters: int,
+    n_representatives: int = 10,
+    weights: npt.ArrayLike | None = None,
+) -> list[_Rows]:
+    """Per cluster up to n rows most alike the rows of their cluster that the graph links them to."""
+
+def cluster_quality(
+    X: _ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    n_clusters: int,
+    graph: KnnGraph | None = None,
+    weights: npt.ArrayLike | None = None,
+    progress: _Progress | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """size, cohesion, distance, separation, nearest, silhouette and (with a graph) spillover of each cluster, and
+    row_silhouette of each row."""
+
+def merge_suggestions(
+    X: _ArrayLike, labels: npt.ArrayLike, graph: KnnGraph, *, n_clusters: int, weights: npt.ArrayLike | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """a, b, distance, relative_distance, mixing and score of pairs of clusters that are probably one, best first."""
+
+def knn_outlier_scores(
+    graph: KnnGraph, labels: npt.ArrayLike, *, n_clusters: int, weights: npt.ArrayLike | None = None
+) -> _Vectors:
+    """(n,) mean distance to the neighbors as a robust z-score of the cluster; above 3.5 a row is odd."""
+
+def bootstrap_stability(
+    X: _ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    n_clusters: int,
+    n_boots: int = 20,
+    weights: npt.ArrayLike | None = None,
+    random_state: int = 0,
+    progress: _Progress | None = None,
+) -> npt.NDArray[np.float64]:
+    """(n_clusters,) mean Jaccard similarity of each cluster to that of k-means refitted on bootstrap samples."""
+
+def best_jaccard(
+    labels: npt.ArrayLike, others: npt.ArrayLike, *, n_clusters: int, weights: npt.ArrayLike | None = None
+) -> npt.NDArray[np.float64]:
+    """(n_clusters,) Jaccard similarity to the most similar cluster of `others`; -1 for a cluster without rows."""
 
 def adjusted_rand_score(labels_true: npt.ArrayLike, labels_pred: npt.ArrayLike) -> float:
     """Adjusted Rand index of two labelings."""

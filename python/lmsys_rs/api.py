@@ -23,6 +23,7 @@ from lmsys_rs import (
     embedding,
     exporting,
     importing,
+    judging,
     labeling,
     loading,
     pipeline,
@@ -195,6 +196,29 @@ class Workspace:
             on_event=self._on_event,
         )
         return Run(self, record)
+
+    def choose_k(
+        self,
+        ks: Sequence[int] | None = None,
+        *,
+        sample: int = 10_000,
+        n_repeats: int = 5,
+        random_state: int = 0,
+        **filters: Any,
+    ) -> pl.DataFrame:
+        """How many clusters k-means should make of the texts that pass: k, inertia, stability, silhouette, advised.
+
+        See `insight.choose_k` for the rule.
+        """
+        return judging.choose_k(
+            self._session,
+            ks,
+            filters=make_filters(**filters),
+            sample=sample,
+            n_repeats=n_repeats,
+            random_state=random_state,
+            on_event=self._on_event,
+        )
 
     def runs(self) -> pl.DataFrame:
         """Every run as a row, newest first: run_id, algorithm, n_clusters, n_texts, n_queries, n_noise, ..."""
@@ -377,6 +401,32 @@ class Run:
         """text_id, cluster_id (-1 = noise) and probability of every text, by text_id."""
         with self._session.store.reading() as connection:
             return reading.members(connection, self.id)
+
+    def quality(self, *, n_boots: int = 20, random_state: int = 0) -> pl.DataFrame:
+        """Per cluster: size, cohesion, separation, nearest, silhouette, spillover, stability; see `judging.quality`.
+
+        Args:
+            n_boots: bootstrap samples of the stability; 0 leaves it null.
+        """
+        return judging.quality(
+            self._session, self.id, n_boots=n_boots, random_state=random_state, on_event=self._workspace._on_event
+        )
+
+    def merge_suggestions(self, *, min_score: float = 0.0) -> pl.DataFrame:
+        """Pairs of clusters that are probably one, best first, with evidence; see `insight.merge_suggestions`."""
+        return judging.merge_suggestions(
+            self._session, self.id, min_score=min_score, on_event=self._workspace._on_event
+        )
+
+    def group_clusters(
+        self, n_clusters: int | None = None, *, linkage: Literal["average", "ward"] = "average"
+    ) -> pl.DataFrame:
+        """The clusters in fewer, larger groups by their centroids: cluster_id, title, group; see `Agglomerative`."""
+        return judging.group_clusters(self._session, self.id, n_clusters, linkage=linkage)
+
+    def outliers(self) -> pl.DataFrame:
+        """How odd each text is for its cluster, oddest first: text_id, cluster_id, score (above 3.5 is odd)."""
+        return judging.outliers(self._session, self.id, on_event=self._workspace._on_event)
 
     def queries(self, cluster_id: int | None = None, *, limit: int | None = None) -> pl.DataFrame:
         """The run's queries with their cluster_id, by id; of one cluster if given."""

@@ -49,6 +49,13 @@ impl HdbscanParams {
     }
 }
 
+/// Flat clusters, and how much of an outlier each point is (GLOSH), in [0, 1].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hdbscan {
+    pub flat: Flat,
+    pub outlier_scores: Vec<f32>,
+}
+
 /// Clusters of a kNN graph. `weights` count how often a point occurs, towards `min_cluster_size`.
 ///
 /// # Errors
@@ -58,7 +65,7 @@ pub fn hdbscan_of_graph(
     weights: Option<&[f32]>,
     params: &HdbscanParams,
     task: &Task,
-) -> Result<Flat> {
+) -> Result<Hdbscan> {
     super::kmeans::check_weights(weights, graph.n(), "sample_weight")?;
     // a graph over fewer points than min_samples can't have more neighbors
     if params.min_samples > graph.k() && graph.k() + 1 < graph.n() {
@@ -85,7 +92,7 @@ pub fn hdbscan_of_vectors(
     weights: Option<&[f32]>,
     params: &HdbscanParams,
     task: &Task,
-) -> Result<Flat> {
+) -> Result<Hdbscan> {
     super::kmeans::check_weights(weights, vectors.n(), "sample_weight")?;
     task.plan(2 * vectors.n() as u64);
     let graph = exact::build(vectors, params.min_samples, task)?;
@@ -94,7 +101,10 @@ pub fn hdbscan_of_vectors(
     Ok(flatten(&spanning, vectors.n(), weights, params))
 }
 
-fn flatten(spanning: &[forest::Edge], n: usize, weights: Option<&[f32]>, params: &HdbscanParams) -> Flat {
+fn flatten(spanning: &[forest::Edge], n: usize, weights: Option<&[f32]>, params: &HdbscanParams) -> Hdbscan {
     let condensed = tree::condense(spanning, n, weights, params.min_cluster_size as f64);
-    tree::select(&condensed, params.selection, params.epsilon, params.allow_single_cluster)
+    Hdbscan {
+        flat: tree::select(&condensed, params.selection, params.epsilon, params.allow_single_cluster),
+        outlier_scores: tree::outlier_scores(&condensed),
+    }
 }

@@ -1,6 +1,7 @@
 //! Which rows belong together. One file per method; parameters are valid by construction, a free function does the
 //! work, the result is a plain struct.
 
+pub mod agglomerative;
 pub mod community;
 pub mod density;
 pub mod hdbscan;

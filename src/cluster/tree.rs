@@ -160,6 +160,34 @@ pub fn select(tree: &CondensedTree, selection: Selection, epsilon: f64, allow_si
     label(tree, &chosen, &parent, epsilon, allow_single_cluster)
 }
 
+/// How much of an outlier each point is, in [0, 1]: GLOSH, `1 - density at which it leaves / highest density of any point
+/// of its last cluster or of clusters within that` (Campello, Moulavi, Zimek, Sander 2015, section 5).
+///
+/// Equal points are as dense as can be; beside them all others would score 1, so that the highest density is that of
+/// points that differ.
+pub fn outlier_scores(tree: &CondensedTree) -> Vec<f32> {
+    let n = tree.n_points;
+    let differ = |row: &&Condensed| row.lambda < DENSEST;
+    let mut densest = vec![0f64; tree.n_clusters];
+    for row in tree.rows.iter().filter(differ) {
+        let cluster = &mut densest[row.parent as usize - n];
+        *cluster = cluster.max(row.lambda);
+    }
+    // rows of parents stand before those of their children
+    for row in tree.rows.iter().rev().filter(|row| row.child as usize >= n) {
+        let (parent, child) = (row.parent as usize - n, row.child as usize - n);
+        densest[parent] = densest[parent].max(densest[child]);
+    }
+    let mut scores = vec![0f32; n];
+    for row in tree.rows.iter().filter(|row| (row.child as usize) < n) {
+        let highest = densest[row.parent as usize - n];
+        if highest > 0.0 {
+            scores[row.child as usize] = (1.0 - row.lambda / highest).max(0.0) as f32;
+        }
+    }
+    scores
+}
+
 fn single_linkage(tree: &[Edge], n_points: usize, weight_of: impl Fn(u32) -> f64) -> Vec<Merge> {
     let mut sets = UnionFind::new(n_points);
     // dendrogram node that stands for the set whose union-find root is the index
@@ -325,5 +353,22 @@ mod tests {
         let tree = condense(&edges, 10, None, 3.0);
         assert_eq!(select(&tree, Selection::Eom, 0.0, false).n_clusters, 0);
         assert_eq!(select(&tree, Selection::Eom, 0.0, true).n_clusters, 1);
+    }
+
+    #[test]
+    fn outlier_scores_compare_a_point_with_the_densest_of_its_cluster() {
+        let edge = |a, b, weight| Edge { a, b, weight };
+        // {0, 1, 2} at distance 1, {3, 4, 5} at 2, joined at 10; 6 comes at 20
+        let edges =
+            [edge(0, 1, 1.0), edge(1, 2, 1.0), edge(3, 4, 2.0), edge(4, 5, 2.0), edge(2, 3, 10.0), edge(5, 6, 20.0)];
+        let scores = outlier_scores(&condense(&edges, 7, None, 3.0));
+        assert_eq!(scores[..6], [0.0; 6]);
+        // it leaves the root, below which density 1 is reached
+        assert!((scores[6] - 0.95).abs() < 1e-6);
+        // equal points make nobody else an outlier
+        let equal = [edge(0, 1, 0.0), edge(1, 2, 0.0), edge(2, 3, 1.0), edge(3, 4, 2.0)];
+        assert_eq!(outlier_scores(&condense(&equal, 5, None, 3.0)), [0.0, 0.0, 0.0, 0.0, 0.5]);
+        assert_eq!(outlier_scores(&condense(&equal[..2], 3, None, 2.0)), [0.0; 3]);
+        assert_eq!(outlier_scores(&condense(&[], 1, None, 2.0)), [0.0]);
     }
 }

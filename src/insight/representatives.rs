@@ -1,16 +1,18 @@
-//! Which texts stand for a cluster: the medoid, and a diverse set around it.
+//! Which texts stand for a cluster: the medoid, a diverse set around it, and those most linked within the graph.
 
 use rayon::prelude::*;
 
-use crate::cluster::MAX_CLUSTERS;
+use super::members;
 use crate::error::{Error, Result};
-use crate::graph::MISSING;
+use crate::graph::{KnnGraph, MISSING};
 use crate::kernels::{dot, squared_norm};
 use crate::task::Task;
 use crate::vectors::Vectors;
 
 /// Candidates of one cluster that diversity is chosen from: those nearest to its centre.
 const CANDIDATES: usize = 512;
+/// Rows between two looks at the stop flag.
+const BLOCK: usize = 4_096;
 
 /// Per cluster the row whose direction is nearest to the weighted mean of its rows; `MISSING` for an empty cluster.
 ///
@@ -59,26 +61,46 @@ pub fn diverse(
         .collect()
 }
 
-/// Row ids of each cluster `0..n_clusters`, ascending; noise is left out.
-fn members(labels: &[i32], n_clusters: usize, n: usize) -> Result<Vec<Vec<u32>>> {
-    if labels.len() != n {
-        return Err(Error::invalid(format!("labels must have one value per row: {} != {n}", labels.len())));
-    }
-    if n_clusters > MAX_CLUSTERS {
-        return Err(Error::invalid(format!("n_clusters must be at most {MAX_CLUSTERS}: got {n_clusters}")));
-    }
-    let mut members = vec![Vec::new(); n_clusters];
-    for (row, label) in labels.iter().enumerate() {
-        if *label >= n_clusters as i32 {
-            return Err(Error::invalid(format!(
-                "labels must be below n_clusters = {n_clusters}: row {row} has {label}"
-            )));
+/// Per cluster up to `n_representatives` rows most alike the rows of their cluster that the graph links them to: the
+/// largest weighted sum of `1 / (1 + distance)` over the edges inside, in both directions. Ties go to the smaller id.
+///
+/// # Errors
+/// `InvalidInput` when labels or weights do not fit the graph; `Cancelled`.
+pub fn central(
+    graph: &KnnGraph,
+    labels: &[i32],
+    n_clusters: usize,
+    n_representatives: usize,
+    weights: Option<&[f32]>,
+    task: &Task,
+) -> Result<Vec<Vec<u32>>> {
+    crate::cluster::kmeans::check_weights(weights, graph.n(), "weights")?;
+    let members = members(labels, n_clusters, graph.n())?;
+    let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[row] as f64);
+    let mut sums = vec![0f64; graph.n()];
+    task.start(graph.n() as u64);
+    for i in 0..graph.n() {
+        if i % BLOCK == 0 {
+            task.check()?;
+            task.advance(BLOCK.min(graph.n() - i) as u64);
         }
-        if *label >= 0 {
-            members[*label as usize].push(row as u32);
+        for (j, distance) in graph.neighbors(i) {
+            let j = j as usize;
+            if labels[i] >= 0 && labels[i] == labels[j] {
+                let likeness = 1.0 / (1.0 + distance as f64);
+                sums[i] += weight_of(j) * likeness;
+                sums[j] += weight_of(i) * likeness;
+            }
         }
     }
-    Ok(members)
+    Ok(members
+        .into_iter()
+        .map(|mut rows| {
+            rows.sort_by(|a, b| sums[*b as usize].total_cmp(&sums[*a as usize]).then(a.cmp(b)));
+            rows.truncate(n_representatives);
+            rows
+        })
+        .collect())
 }
 
 fn choose(vectors: Vectors<'_>, members: &[u32], wanted: usize, weights: Option<&[f32]>, diversity: f64) -> Vec<u32> {
@@ -142,5 +164,21 @@ mod tests {
         assert!(chosen[2].is_empty());
         assert_eq!(medoids(vectors, &labels, 3, None, &Task::new()).unwrap()[1..], [4, MISSING]);
         assert!(medoids(vectors, &labels, 1, None, &Task::new()).is_err());
+    }
+    #[test]
+    fn the_most_linked_row_is_central() {
+        // a star around 0, and a pair; the edge 1 -> 4 leads into another cluster
+        let indices = vec![1, 2, 0, 4, 0, MISSING, 0, MISSING, 5, MISSING, 4, MISSING];
+        let distances = vec![0.1, 0.2, 0.1, 0.5, 0.2, f32::INFINITY, 0.3, f32::INFINITY, 1.0, f32::INFINITY, 1.0]
+            .into_iter()
+            .chain([f32::INFINITY])
+            .collect();
+        let graph = KnnGraph::from_parts(indices, distances, 6, 2).unwrap();
+        let labels = [0, 0, 0, 0, 1, 1];
+        let found = central(&graph, &labels, 3, 2, None, &Task::new()).unwrap();
+        assert_eq!(found, [vec![0, 1], vec![4, 5], vec![]]);
+        let heavy = [1.0, 1.0, 9.0, 1.0, 1.0, 9.0];
+        assert_eq!(central(&graph, &labels, 2, 1, Some(&heavy), &Task::new()).unwrap(), [vec![0], vec![4]]);
+        assert!(central(&graph, &labels, 1, 1, None, &Task::new()).is_err());
     }
 }

@@ -250,7 +250,7 @@ impl PyHdbscan {
     ///     progress: called with (done, total) units of work.
     ///
     /// Returns:
-    ///     self, with labels_, probabilities_ and n_clusters_.
+    ///     self, with labels_, probabilities_, outlier_scores_ and n_clusters_.
     ///
     /// Raises:
     ///     InvalidInputError: if X is empty or has NaN, or min_samples is more than the graph's k.
@@ -267,7 +267,7 @@ impl PyHdbscan {
         let weights = arrays::weights(sample_weight, "sample_weight")?;
         let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
         let params = this.to_params()?;
-        let flat = if let Ok(graph) = X.cast::<PyKnnGraph>() {
+        let found = if let Ok(graph) = X.cast::<PyKnnGraph>() {
             let graph = graph.get().0.clone();
             run(py, progress, |task| hdbscan::hdbscan_of_graph(&graph, weights, &params, task))?
         } else {
@@ -278,9 +278,10 @@ impl PyHdbscan {
         this.learned.set(
             py,
             [
-                ("labels_", arrays::column(py, flat.labels)),
-                ("probabilities_", arrays::column(py, flat.probabilities)),
-                ("n_clusters_", flat.n_clusters.into_pyobject(py)?.into_any()),
+                ("labels_", arrays::column(py, found.flat.labels)),
+                ("probabilities_", arrays::column(py, found.flat.probabilities)),
+                ("outlier_scores_", arrays::column(py, found.outlier_scores)),
+                ("n_clusters_", found.flat.n_clusters.into_pyobject(py)?.into_any()),
             ],
         )?;
         Ok(slf)
@@ -309,6 +310,13 @@ impl PyHdbscan {
     #[getter]
     fn probabilities_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.learned.get(py, "probabilities_")
+    }
+
+    /// (n,) float32 GLOSH scores in [0, 1] (Campello and others 2015): 1 - the density at which a row leaves its cluster
+    /// by the highest density within that cluster. Equal rows count as no density.
+    #[getter]
+    fn outlier_scores_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.learned.get(py, "outlier_scores_")
     }
 
     /// Number of clusters found.

@@ -1,6 +1,7 @@
 //! How the core is seen from Python: the module `lmsys_rs._core`. Thin classes; every long call goes through
 //! [`boundary::run`], every array through [`arrays`].
 
+mod agglomerative;
 mod arrays;
 mod boundary;
 mod cluster;
@@ -25,6 +26,8 @@ use pyo3::types::IntoPyDict;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use super::agglomerative::PyAgglomerative;
+    #[pymodule_export]
     use super::boundary::{available_isas, configure};
     #[pymodule_export]
     use super::cluster::{PyHdbscan, PyKMeans};
@@ -38,8 +41,9 @@ mod _core {
     use super::index::PyIndex;
     #[pymodule_export]
     use super::insight::{
-        adjusted_rand_score, diverse_representatives, medoids, neighbors_kept, normalized_mutual_info_score,
-        trustworthiness, v_measure_score,
+        adjusted_rand_score, best_jaccard, bootstrap_stability, central_representatives, cluster_quality,
+        diverse_representatives, knn_outlier_scores, medoids, merge_suggestions, neighbors_kept,
+        normalized_mutual_info_score, trustworthiness, v_measure_score,
     };
     #[pymodule_export]
     use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};

@@ -44,6 +44,56 @@ def test_run_frames_agree(ws: Any) -> None:
         run.cluster(99)
 
 
+def test_a_run_is_judged(ws: Any) -> None:
+    run = ws.cluster(lm.KMeans(n_clusters=6)).label()
+    quality = run.quality(n_boots=3)
+    assert quality["cluster_id"].to_list() == list(range(6))
+    assert quality["title"].to_list() == run.clusters().sort("cluster_id")["title"].to_list()
+    assert quality["size"].sum() == run.record.n_queries
+    assert quality["stability"].is_between(0, 1).all()
+    assert quality.equals(run.quality(n_boots=3))
+    assert run.quality(n_boots=0)["stability"].null_count() == 6
+    pairs = run.merge_suggestions()
+    assert pairs["score"].is_sorted(descending=True)
+    assert {"title_a", "title_b", "mixing", "relative_distance"} <= set(pairs.columns)
+    assert run.merge_suggestions(min_score=1.01).is_empty()
+    outliers = run.outliers()
+    assert outliers["score"].is_sorted(descending=True)
+    assert sorted(outliers["text_id"].to_list()) == run.memberships()["text_id"].to_list()
+    groups = run.group_clusters(2)
+    assert groups["cluster_id"].to_list() == list(range(6))
+    assert groups["group"].n_unique() == 2
+    assert run.group_clusters(linkage="ward").height == 6
+    with pytest.raises(lm.InvalidInputError, match="n_clusters must be <= the number of rows: 7 > 6"):
+        run.group_clusters(7)
+
+
+def test_a_number_of_clusters_is_advised(ws: Any) -> None:
+    table = ws.choose_k([2, 6, 12], n_repeats=2)
+    assert table["advised"].sum() == 1
+    assert table.equals(ws.choose_k([2, 6, 12], n_repeats=2))
+    language = ws.queries().collect()["language"].mode()[0]
+    assert ws.choose_k([2], language=language, n_repeats=1)["inertia"].item() < table["inertia"][0]
+    assert ws.choose_k(limit=1)["k"].to_list() == [1]
+    with pytest.raises(lm.InvalidInputError, match="no query passes"):
+        ws.choose_k(model="nobody")
+
+
+def test_a_run_of_one_text_and_one_of_noise_are_judged(ws: Any) -> None:
+    one = ws.cluster(lm.KMeans(n_clusters=1), limit=1)
+    assert one.quality()["size"].to_list() == [1.0]
+    assert one.merge_suggestions().is_empty()
+    assert one.outliers()["score"].to_list() == [0.0]
+    assert one.group_clusters()["group"].to_list() == [0]
+    noise = ws.cluster(lm.DBSCAN(eps=1e-9, min_samples=200))
+    assert noise.record.n_clusters == 0
+    assert noise.quality().is_empty()
+    assert noise.merge_suggestions().is_empty()
+    assert noise.outliers().height == noise.record.n_texts
+    with pytest.raises(lm.InvalidInputError, match="no clusters to group"):
+        noise.group_clusters()
+
+
 def test_runs_are_found_again(ws: Any) -> None:
     first = ws.cluster(lm.KMeans(n_clusters=3))
     second = ws.cluster(lm.KMeans(n_clusters=4))

@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "duplicates": {"records", "session", "store", "layouts", "_core"},
     "selection": {"records", "session", "store", "columns", "conditions", "duplicates"},
     "views": {"records", "session", "store", "columns", "conditions", "duplicates", "segments", "selection"},
+    "insight": {"_core"},
     # use cases
+    "judging": {"records", "session", "store", "layouts", "selection", "insight", "_core"},
     "planning": {"records", "session", "store"},
     "preparing": {"records", "store", "conditions", "extras", "_core"},
     "signals": {"records", "session", "store", "columns", "duplicates", "preparing"},
@@ -95,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "embedding",
             "clustering",
             "assigning",
+            "judging",
             "labeling",
             "search",
             "selection",
@@ -115,6 +118,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "clustering",
             "evaluating",
             "assigning",
+            "judging",
             "labeling",
             "search",
             "selection",
@@ -126,7 +130,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         ),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
-    "__init__": {"_core", "engine", "api", "distilling", "models", "readers", "sample"},
+    "__init__": {"_core", "engine", "api", "distilling", "insight", "models", "readers", "sample"},
     "__main__": {"cli"},
 }
 ALWAYS = {"errors", "config"}

@@ -9,7 +9,8 @@ import lmsys_rs
 import pytest
 
 NAMES = [
-    *("DBSCAN", "Density", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError", "KMeans", "KnnGraph"),
+    *("Agglomerative", "DBSCAN", "Density", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError"),
+    *("KMeans", "KnnGraph", "choose_k", "cluster_quality", "cluster_stability", "merge_suggestions"),
     *("Leiden", "LmsysError", "MiniBatchKMeans", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run"),
     *("StoreError", "TSNE", "UMAP"),
     *(

@@ -1,4 +1,4 @@
-"""``lmsys cluster …``, ``label``, ``runs``, ``list-clusters`` and ``inspect``: make runs and look at them."""
+"""``lmsys cluster …``, ``choose-k``, ``label``, ``runs``, ``list-clusters``, ``inspect``: make runs and see them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from lmsys_rs import _core, assigning, clustering, labeling, selection
+from lmsys_rs import _core, assigning, clustering, judging, labeling, selection
 from lmsys_rs.cli import render
 from lmsys_rs.cli.options import (
     AsJson,
@@ -44,6 +44,7 @@ MiniBatch = Annotated[int | None, ignored("--mb-batch-size")]
 
 def register(root: typer.Typer) -> None:
     """Add the commands that stand beside ``cluster``."""
+    root.command("choose-k", epilog="Example: lmsys choose-k --k 10 --k 20 --k 50")(_choose_k)
     root.command("label", epilog="Example: lmsys label latest")(_label)
     root.command("runs", epilog="Example: lmsys runs --latest --json")(_runs)
     root.command("list-clusters", epilog="Example: lmsys list-clusters latest --show-examples 3")(_list_clusters)
@@ -258,6 +259,56 @@ def _make(
     noise = f", {run.n_noise:,} texts in none" if run.n_noise else ""
     render.print_note(f"{run.run_id}: {run.n_texts:,} texts in {run.n_clusters:,} clusters{noise}")
     print_clusters(rows, show=20)
+
+
+@with_filters()
+def _choose_k(
+    filters: Filters,
+    workspace: WorkspaceOption = None,
+    ks: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--k", min=1, help="A number to try; may be repeated. Default: some up to 200.", show_default=False
+        ),
+    ] = None,
+    sample: Annotated[int, typer.Option("--sample", min=1, help="Texts that are looked at.")] = 10_000,
+    n_repeats: Annotated[int, typer.Option("--n-repeats", min=1, help="Pairs of random halves per number.")] = 5,
+    limit: Limit = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How many clusters k-means should make: the largest number that comes back on random halves of a sample."""
+    with open_workspace(workspace) as session, render.Reporter() as reporter:
+        table = judging.choose_k(
+            session,
+            ks or None,
+            filters=replace(filters, limit=limit),
+            sample=sample,
+            n_repeats=n_repeats,
+            random_state=seed,
+            on_event=reporter,
+        )
+    if as_json:
+        for row in table.iter_rows(named=True):
+            render.print_json(row)
+        return
+    render.print_table(
+        ("k", "inertia", "stability", "error", "silhouette", ""),
+        [
+            (
+                str(row["k"]),
+                f"{row['inertia']:,.1f}",
+                f"{row['stability']:.3f}",
+                f"{row['stability_error']:.3f}",
+                f"{row['silhouette']:.3f}",
+                "advised" if row["advised"] else "",
+            )
+            for row in table.iter_rows(named=True)
+        ],
+        numbers=("k", "inertia", "stability", "error", "silhouette"),
+    )
+    advised = table.filter("advised")["k"].item()
+    render.print_note(f"advised: lmsys cluster kmeans --n-clusters {advised}")
 
 
 def _label(run: RunId = "latest", workspace: WorkspaceOption = None, as_json: AsJson = False) -> None:

@@ -60,6 +60,7 @@ STAGES = {
     "graph": "building graph",
     "layout": "laying out",
     "cluster": "clustering",
+    "choose-k": "trying numbers of clusters",
     "label": "naming",
     "distill": "reading tokens",
     "map": "drawing map",

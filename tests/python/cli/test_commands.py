@@ -24,10 +24,11 @@ from typer.testing import CliRunner
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = [
-    "run", "load", "import", "embed", "datasets", "cluster", "cluster kmeans", "cluster hdbscan", "cluster mixture",
-    "label", "assign", "map", "runs", "list", "show", "facets", "near-duplicates", "list-clusters", "inspect", "search",
-    "export", "sql", "verify", "delete", "clear", "db", "db upgrade", "db downgrade", "db check", "db backup", "models",
-    "models list", "models pull", "models path", "models show", "models distill", "info", "sample",
+    "run", "load", "import", "embed", "datasets", "choose-k", "cluster", "cluster kmeans", "cluster hdbscan",
+    "cluster mixture", "label", "assign", "map", "runs", "list", "show", "facets", "near-duplicates", "list-clusters",
+    "inspect", "search", "export", "sql", "verify", "delete", "clear", "db", "db upgrade", "db downgrade", "db check",
+    "db backup", "models", "models list", "models pull", "models path", "models show", "models distill", "info",
+    "sample",
 ]  # fmt: skip
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -160,6 +161,23 @@ def test_too_many_clusters_say_how_many_are_possible(cli: Cli, analysed: str) ->
     code, _, err = cli("cluster", "kmeans", "--n-clusters", 5000)
     assert code == 1
     assert re.search(r"error: n_clusters must be <= the number of distinct texts: 5000 > \d+\nhint: use at most", err)
+
+
+def test_choose_k_prints_the_curve_and_the_advice(cli: Cli, analysed: str) -> None:
+    code, out, err = cli("choose-k", "--k", 2, "--k", 5, "--n-repeats", 2, "--json")
+    assert code == 0, err
+    found = json_lines(out)
+    assert [row["k"] for row in found] == [2, 5]
+    assert set(found[0]) == {"k", "inertia", "stability", "stability_error", "silhouette", "advised"}
+    assert sum(row["advised"] for row in found) == 1
+    code, out, err = cli("choose-k", "--k", 2, "--k", 5, "--n-repeats", 2)
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    assert out.count("advised") == 1
+    assert "advised: lmsys cluster kmeans --n-clusters" in err
+    code, _, err = cli("choose-k", "--k", 100_000)
+    assert code == 1
+    assert "error: ks must be between 1 and" in err
 
 
 def test_list_clusters(cli: Cli, analysed: str) -> None:

@@ -65,7 +65,8 @@ class Case:
         return {name: getattr(estimator, name) for name in self.results}
 
 
-CLUSTERS = ("labels_", "probabilities_", "n_clusters_")
+CLUSTERS = ("labels_", "probabilities_", "outlier_scores_", "n_clusters_")
+TREE = ("labels_", "n_clusters_", "children_", "distances_", "sizes_")
 LAYERS = ("labels_", "layers_", "membership_", "nearest_", "n_clusters_", "resolution_")
 COMMUNITIES = ("labels_", "quality_", "modularity_", "n_clusters_")
 CASES = [
@@ -93,6 +94,8 @@ CASES = [
     Case(
         "Leiden-graph", _core.Leiden, {"objective": "cpm", "resolution": 0.1}, COMMUNITIES, of_graph=True, weighted=True
     ),
+    Case("Agglomerative", _core.Agglomerative, {}, TREE, weighted=True),
+    Case("Agglomerative-ward", _core.Agglomerative, {"n_clusters": 2, "linkage": "ward"}, TREE, weighted=True),
     Case(
         "GaussianMixture",
         _core.GaussianMixture,
@@ -213,6 +216,8 @@ OTHER_PARAMS: list[tuple[type[Any], dict[str, Any]]] = [
     ),
     (_core.Density, {"min_cluster_size": 9, "resolution": 2.5, "random_state": 3}),
     (_core.Leiden, {"objective": "cpm", "resolution": 0.25, "n_iterations": 4, "random_state": 3}),
+    (_core.Agglomerative, {"n_clusters": 4, "distance_threshold": None, "linkage": "ward"}),
+    (_core.Agglomerative, {"n_clusters": None, "distance_threshold": 0.75, "linkage": "average"}),
     (_core.GaussianMixture, {"n_components": 2, "max_iter": 9, "tol": 0.1, "reg_covar": 1e-3, "random_state": 4}),
     (_core.DBSCAN, {"eps": 0.1, "min_samples": 9}),
     (_core.OPTICS, {"min_samples": 4, "max_eps": 3.5, "eps": 0.25}),
@@ -292,6 +297,12 @@ def test_an_array_parameter_comes_back_as_the_same_object() -> None:
         (_core.Leiden, {"objective": "surprise"}, ["objective", "'surprise'"]),
         (_core.Leiden, {"resolution": -1.0}, ["resolution", "-1"]),
         (_core.Leiden, {"n_iterations": 0}, ["n_iterations", "0"]),
+        (_core.Agglomerative, {"n_clusters": 0}, ["n_clusters", "0"]),
+        (_core.Agglomerative, {"n_clusters": -2}, ["n_clusters", "-2"]),
+        (_core.Agglomerative, {"distance_threshold": -1.0}, ["distance_threshold", "-1"]),
+        (_core.Agglomerative, {"distance_threshold": float("nan")}, ["distance_threshold", "NaN"]),
+        (_core.Agglomerative, {"n_clusters": 2, "distance_threshold": 1.0}, ["n_clusters", "distance_threshold"]),
+        (_core.Agglomerative, {"linkage": "single"}, ["linkage", "'single'"]),
         (_core.GaussianMixture, {"n_components": 0}, ["n_components", "0"]),
         (_core.GaussianMixture, {"max_iter": 0}, ["max_iter", "0"]),
         (_core.GaussianMixture, {"tol": 0.0}, ["tol", "0"]),
@@ -680,6 +691,11 @@ LONG_CALLS = {
     "GaussianMixture": ("X = uniform(50_000, 8)", "_core.GaussianMixture(60, tol=1e-12, max_iter=10**6).fit(X)"),
     "DBSCAN": ("X = uniform(50_000, 2)", "_core.DBSCAN(eps=1.0).fit(X)"),
     "OPTICS": ("X = uniform(20_000, 2)", "_core.OPTICS().fit(X)"),
+    "Agglomerative": ("X = uniform(20_000, 64)", "_core.Agglomerative(2).fit(X)"),
+    "bootstrap_stability": (
+        "X = uniform(40_000, 64); labels = np.arange(40_000) % 400",
+        "_core.bootstrap_stability(X, labels, n_clusters=400, n_boots=1_000)",
+    ),
     "PCA": ("X = uniform(150_000, 700)", "_core.PCA(2).fit(X)"),
     "PCA-directions": ("X = uniform(500, 1_500)", "_core.PCA(2).fit(X)"),
     "UMAP": ("X = uniform(2_000, 4)", "_core.UMAP(n_epochs=10**6).fit(X)"),
@@ -883,6 +899,7 @@ def test_odd_input_gives_a_sane_result_or_a_clear_error(case: Case, odd: str) ->
     ("estimator", "message"),
     [
         (_core.KMeans(9), "n_clusters must be <= the number of rows: 9 > 5"),
+        (_core.Agglomerative(9), "n_clusters must be <= the number of rows: 9 > 5"),
         (_core.GaussianMixture(9), "n_components must be <= the number of rows: 9 > 5"),
         (_core.PCA(9), "n_components must be between 1 and min(n, dim) = 4: got 9"),
     ],

@@ -109,6 +109,32 @@ def test_clusters_noise_and_probabilities_are_those_of_the_hdbscan_package(data:
 
 
 @every_case
+def test_outlier_scores_are_those_of_the_hdbscan_package(data: Any, params: dict[str, Any]) -> None:
+    X = data().astype(np.float32)
+    found = _core.HDBSCAN(**params).fit(X).outlier_scores_
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+    if data is not rounded:  # equal rows are infinitely dense there, and make every other row an outlier
+        want = reference(X, params).outlier_scores_
+        order = np.random.default_rng(0).permutation(len(X))
+        # where a point hangs on a tie, the reference differs from itself when the rows are shuffled
+        itself = np.mean(np.abs(reference(X[order], params).outlier_scores_ - want[order]))
+        assert np.mean(np.abs(found - want)) <= 0.005 + itself
+
+
+def test_a_row_apart_is_an_outlier_and_equal_rows_make_none() -> None:
+    X = np.concatenate([np.random.default_rng(0).normal(scale=0.1, size=(60, 2)) + c for c in (0, 10)] + [[[4.0, 9.0]]])
+    for given in (X, _core.KnnGraph.build(X, k=20)):
+        scores = _core.HDBSCAN(min_cluster_size=10).fit(given).outlier_scores_
+        assert scores.argmax() == 120
+        assert scores[120] > 0.9
+    equal = np.concatenate([X[:120], np.zeros((1_000, 2))])
+    scores = _core.HDBSCAN(min_cluster_size=10, min_samples=2).fit(equal).outlier_scores_
+    assert (scores[120:] == 0.0).all()
+    assert np.median(scores[:120]) < 0.9
+
+
+@every_case
 def test_a_complete_graph_gives_what_the_array_gives(data: Any, params: dict[str, Any]) -> None:
     X = data().astype(np.float32)
     of_array = _core.HDBSCAN(**params).fit(X)
