@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::probing::Wanted;
 use crate::error::{Error, Result};
-use crate::graph::partition::{partition, spaced};
+use crate::graph::partition::{ALL_PROBES, SAMPLE_PER_LIST, partition, spaced};
 use crate::kernels::codes::MAX_DIM;
 use crate::kernels::tiles::scale_for;
 use crate::kernels::{self, CodedQuery, Codes};
@@ -19,7 +19,7 @@ use crate::vectors::Vectors;
 /// Fewer rows are one list: to look at all of them takes less than a learned reach could save (docs/decisions/0024).
 const ONE_LIST_ROWS: usize = 4_096;
 /// Lists per square root of the number of rows.
-const LISTS_PER_ROOT: f64 = 6.0;
+const LISTS_PER_ROOT: f64 = 4.0;
 /// Rows of the sample that the reach is learned from.
 const SAMPLE_ROWS: usize = 1_024;
 /// The reach is learned for this many neighbors and for these; in between the larger holds.
@@ -123,7 +123,8 @@ impl Partitioned {
         task.start(2 * n as u64);
         let scale = scale_for(vectors.largest());
         let n_lists = if n <= ONE_LIST_ROWS { 1 } else { (LISTS_PER_ROOT * (n as f64).sqrt()) as usize };
-        let parts = partition(vectors, n_lists, kernels::for_width(dim), scale, params.random_state, task)?;
+        let kernels = kernels::for_width(dim);
+        let parts = partition(vectors, n_lists, kernels, scale, ALL_PROBES, params.random_state, task)?;
         task.advance(n as u64);
         let made: Vec<(List, (f32, f32))> = (0..parts.n_lists())
             .into_par_iter()
@@ -157,7 +158,7 @@ impl Partitioned {
         };
         index.places = index.find_places(n)?;
         if index.lists.len() > 1 {
-            index.learn(vectors, params.random_state, task)?;
+            index.learn(vectors, n_lists, params.random_state, task)?;
         }
         task.advance(n as u64);
         Ok(index)
@@ -179,9 +180,11 @@ impl Partitioned {
 
     /// Learns how far to look from rows whose neighbors are found exactly. A row of the index is not its own neighbor here,
     /// as an unseen query is not in the index.
-    fn learn(&mut self, vectors: Vectors<'_>, seed: u64, task: &Task) -> Result<()> {
+    fn learn(&mut self, vectors: Vectors<'_>, n_lists: usize, seed: u64, task: &Task) -> Result<()> {
         const BLOCK: usize = 64;
-        let sample = spaced(vectors.n(), SAMPLE_ROWS, seed ^ 2);
+        // rows that moved no centroid towards them, where there are enough, as unseen queries did not
+        let seen = (n_lists * SAMPLE_PER_LIST).min(vectors.n().saturating_sub(SAMPLE_ROWS));
+        let sample = spaced(vectors.n(), seen + SAMPLE_ROWS, seed).split_off(seen);
         let most = LEARNED_K[1].min(vectors.n() - 1);
         let index = &*self;
         let found: Vec<[Vec<f32>; 2]> = sample
@@ -199,9 +202,8 @@ impl Partitioned {
                 for (coded, nearest) in coded.iter().zip(nearest) {
                     index.centers.scores(coded, &mut sums, &mut scores);
                     let best = scores.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-                    let lower = nearest.iter().map(|nearest| {
-                        best - scores[index.places[nearest.id as usize].list as usize]
-                    });
+                    let lower =
+                        nearest.iter().map(|nearest| best - scores[index.places[nearest.id as usize].list as usize]);
                     let lower: Vec<f32> = lower.collect();
                     for (needed, k) in needed.iter_mut().zip(LEARNED_K) {
                         needed.extend(&lower[..k.min(lower.len())]);

@@ -2,6 +2,8 @@
 //! whatever the bytes leave open is measured, so among the rows that were looked at the answer is exact. A filtered search
 //! looks at every row that passes: its answer is the true filtered top k.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::partitioned::{GONE, Partitioned, check_recall};
@@ -27,6 +29,30 @@ pub enum Filter<'a> {
     Mask(&'a [bool]),
     /// Ids in any order.
     Ids(&'a [u32]),
+}
+
+impl<'a> Filter<'a> {
+    /// One value per id, for engines that take no ids.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an id that is not there.
+    pub fn mask(self, n_ids: usize) -> Result<Cow<'a, [bool]>> {
+        let ids = match self {
+            Self::Mask(mask) => return Ok(Cow::Borrowed(mask)),
+            Self::Ids(ids) => ids,
+        };
+        check_ids(ids, n_ids)?;
+        let mut mask = vec![false; n_ids];
+        ids.iter().for_each(|id| mask[*id as usize] = true);
+        Ok(Cow::Owned(mask))
+    }
+}
+
+fn check_ids(ids: &[u32], n_ids: usize) -> Result<()> {
+    match ids.iter().find(|id| **id as usize >= n_ids) {
+        Some(id) => Err(Error::invalid(format!("ids of where must be below {n_ids}: got {id}"))),
+        None => Ok(()),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -292,9 +318,7 @@ impl Partitioned {
                 Ok(ids)
             }
             Filter::Ids(ids) => {
-                if let Some(id) = ids.iter().find(|id| **id as usize >= self.n_ids()) {
-                    return Err(Error::invalid(format!("ids of where must be below {}: got {id}", self.n_ids())));
-                }
+                check_ids(ids, self.n_ids())?;
                 let mut ids: Vec<u32> = ids.iter().copied().filter(there).collect();
                 if !ids.is_sorted_by(|a, b| a < b) {
                     ids.sort_unstable();

@@ -99,8 +99,7 @@ impl Codes {
         let first = self.lines.len();
         self.lines.resize(first + self.lines_per_point, Line([0; LINE]));
         let lines = &mut self.lines[first..];
-        let (step, norm, lost) =
-            encode(point, scale, |i, code| lines[i / LINE].0[i % LINE] = (code + BIAS) as u8);
+        let (step, norm, lost) = encode(point, scale, |i, code| lines[i / LINE].0[i % LINE] = (code + BIAS) as u8);
         self.factors.push([step, -0.5 * norm * norm]);
         (norm, lost)
     }
@@ -123,9 +122,9 @@ impl Codes {
 
     /// The bytes of all points without padding, for a file.
     pub fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.lines.chunks_exact(self.lines_per_point).flat_map(|lines| {
-            lines.iter().flat_map(|line| line.0).take(self.dim)
-        })
+        self.lines
+            .chunks_exact(self.lines_per_point)
+            .flat_map(|lines| lines.iter().flat_map(|line| line.0).take(self.dim))
     }
 
     /// Per point what the whole numbers are multiplied by, and minus half the squared norm.
@@ -260,9 +259,8 @@ mod x86 {
                     *sum = _mm512_dpbusd_epi32(*sum, codes, query);
                 }
             }
-            let [a, b, c, d] = sums.map(|sum| {
-                _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
-            });
+            let [a, b, c, d] =
+                sums.map(|sum| _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum)));
             let all = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
             let all = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
             _mm_storeu_si128(out.add(i).cast(), all);

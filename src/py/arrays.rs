@@ -7,8 +7,8 @@ use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Float32Type};
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
-    PyUntypedArrayMethods,
+    Element, IntoPyArray, PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -17,7 +17,7 @@ use pyo3_arrow::input::AnyArray;
 
 use super::boundary;
 use crate::error::Error;
-use crate::vectors::Vectors;
+use crate::vectors::{BLOCK_ROWS, Vectors};
 
 /// A matrix that was handed in; keeps its memory alive while a kernel reads it.
 pub struct Matrix<'py> {
@@ -33,6 +33,12 @@ enum Memory<'py> {
 
 impl<'py> Matrix<'py> {
     pub fn from_python(object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Self> {
+        // what a single query is: the questions below take longer than its search
+        if let Ok(array) = object.cast::<PyArray2<f32>>()
+            && array.is_c_contiguous()
+        {
+            return Ok(Self { name, memory: Memory::Numpy(array.try_readonly().map_err(borrowed)?) });
+        }
         if let Some(array) = arrow_array(object)?
             && let Some(memory) = from_lists(&array, name)?
         {
@@ -75,7 +81,11 @@ impl<'py> Matrix<'py> {
             }
             Memory::Arrow { values, n, dim } => (&values.as_primitive::<Float32Type>().values()[..], *n, *dim),
         };
-        boundary::pool()?.install(|| Vectors::new(data, n, dim)).map_err(|error| match error {
+        let checked = match n <= BLOCK_ROWS {
+            true => Vectors::new(data, n, dim),
+            false => boundary::pool()?.install(|| Vectors::new(data, n, dim)),
+        };
+        checked.map_err(|error| match error {
             Error::InvalidInput { message, hint } => {
                 Error::InvalidInput { message: format!("{}: {message}", self.name), hint }
             }
@@ -229,6 +239,54 @@ pub fn mask<'py>(object: Option<&Bound<'py, PyAny>>) -> PyResult<Option<PyReadon
     object.map(|object| typed(object, "where", "bool", "b")).transpose()
 }
 
+/// Row ids, from any integers.
+pub fn row_ids<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<PyReadonlyArray1<'py, u32>> {
+    typed(object, name, "uint32", "iu")
+}
+
+/// Row ids where the object is an array of unsigned integers: signed ones could be a filter of 0 and 1.
+pub fn unsigned<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<PyReadonlyArray1<'py, u32>>> {
+    let Ok(array) = object.cast::<PyUntypedArray>() else { return Ok(None) };
+    match array.dtype().kind() {
+        b'u' => typed(object, name, "uint32", "u").map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// `n` float32 values of a file, read by the system where they are needed.
+pub struct Mapped {
+    /// Keeps the memory alive.
+    _array: Py<PyArray1<f32>>,
+    values: *const f32,
+    n: usize,
+}
+
+// SAFETY: the memory is a read-only map of a file, whose address and length never change; Python objects may be dropped on
+// any thread
+unsafe impl Send for Mapped {}
+// SAFETY: as above; nobody writes to it
+unsafe impl Sync for Mapped {}
+
+impl AsRef<[f32]> for Mapped {
+    fn as_ref(&self) -> &[f32] {
+        // SAFETY: the array is C-contiguous with `n` values and lives as long as this; it is never written to
+        unsafe { std::slice::from_raw_parts(self.values, self.n) }
+    }
+}
+
+/// Maps `n` float32 values at `offset` of a file.
+pub fn mapped(py: Python<'_>, path: &std::path::Path, offset: u64, n: usize) -> PyResult<Mapped> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("dtype", "float32")?;
+    keywords.set_item("mode", "r")?;
+    keywords.set_item("offset", offset)?;
+    keywords.set_item("shape", (n,))?;
+    let array = py.import("numpy")?.call_method("memmap", (path,), Some(&keywords))?;
+    let array = array.cast_into::<PyArray1<f32>>()?;
+    let values = array.try_readonly().map_err(borrowed)?.as_slice()?.as_ptr();
+    Ok(Mapped { _array: array.unbind(), values, n })
+}
+
 /// Classes of any kind (numbers or strings) as their rank among the distinct ones.
 pub fn classes(object: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let py = object.py();
@@ -246,6 +304,11 @@ fn typed<'py, T: Element>(
     dtype: &str,
     kinds: &str,
 ) -> PyResult<PyReadonlyArray1<'py, T>> {
+    if let Ok(array) = object.cast::<PyArray1<T>>()
+        && array.is_c_contiguous()
+    {
+        return array.try_readonly().map_err(borrowed);
+    }
     let py = object.py();
     let numpy = py.import("numpy")?;
     let array = numpy.call_method1("asarray", (object,))?;
