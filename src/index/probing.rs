@@ -173,7 +173,7 @@ impl Partitioned {
         let mut visits: Vec<(f32, u32, u32)> = Vec::new();
         for (i, query) in queries.iter().enumerate() {
             self.centers.scores(query, &mut sums, &mut scores);
-            let lowest = scores.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b)) - wanted.reach;
+            let lowest = self.lowest(&scores, wanted);
             let within = scores.iter().enumerate().filter(|(_, score)| **score >= lowest);
             // one query begins with the nearest list; many share what they read, so they go from list to list
             let order = |score: f32| if queries.len() == 1 { -score } else { 0.0 };
@@ -199,6 +199,24 @@ impl Partitioned {
             }
         }
         Ok((0..queries.len()).map(|i| nearest.settle(i, |id| measure(i, id))).collect())
+    }
+
+    /// The lowest score that a list within reach has; low enough that these lists hold `k` rows.
+    fn lowest(&self, scores: &[f32], wanted: Wanted) -> f32 {
+        let lowest = scores.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b)) - wanted.reach;
+        let sizes = scores.iter().zip(&self.lists).map(|(score, list)| (*score, list.ids.len()));
+        let within: usize = sizes.clone().filter(|(score, _)| *score >= lowest).map(|(_, size)| size).sum();
+        if within >= wanted.k {
+            return lowest;
+        }
+        let mut sizes: Vec<(f32, usize)> = sizes.collect();
+        sizes.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let mut held = 0;
+        let enough = sizes.iter().find(|(_, size)| {
+            held += size;
+            held >= wanted.k
+        });
+        enough.map_or(f32::NEG_INFINITY, |(score, _)| *score)
     }
 
     /// The nearest of some rows, all of which are looked at.

@@ -253,38 +253,60 @@ pub fn unsigned<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<
     }
 }
 
-/// `n` float32 values of a file, read by the system where they are needed.
-pub struct Mapped {
+/// float32 values that nobody can write to, where they lie: of a mapped file, say.
+pub struct Unwritable {
     /// Keeps the memory alive.
-    _array: Py<PyArray1<f32>>,
+    _array: Py<PyAny>,
     values: *const f32,
     n: usize,
 }
 
-// SAFETY: the memory is a read-only map of a file, whose address and length never change; Python objects may be dropped on
-// any thread
-unsafe impl Send for Mapped {}
-// SAFETY: as above; nobody writes to it
-unsafe impl Sync for Mapped {}
+// SAFETY: the memory belongs to an array that can't be written to, as can't those it is a view of, so neither its values nor
+// its address change; Python objects may be dropped on any thread
+unsafe impl Send for Unwritable {}
+// SAFETY: as above
+unsafe impl Sync for Unwritable {}
 
-impl AsRef<[f32]> for Mapped {
+impl AsRef<[f32]> for Unwritable {
     fn as_ref(&self) -> &[f32] {
-        // SAFETY: the array is C-contiguous with `n` values and lives as long as this; it is never written to
+        // SAFETY: the array is C-contiguous with `n` values and lives as long as this; nobody writes to it
         unsafe { std::slice::from_raw_parts(self.values, self.n) }
     }
 }
 
+/// The values of a contiguous float32 array that nobody can write to, such as one of a file mapped for reading.
+pub fn unwritable(object: &Bound<'_, PyAny>) -> PyResult<Option<Unwritable>> {
+    let mut owner = object.clone();
+    while let Ok(array) = owner.cast::<PyUntypedArray>() {
+        if array.getattr("flags")?.getattr("writeable")?.extract()? {
+            return Ok(None);
+        }
+        owner = owner.getattr("base")?;
+    }
+    // an array that owns its memory could be made writable again: only a map of a file can't
+    if owner.is_none() {
+        return Ok(None);
+    }
+    let array = object.clone().unbind();
+    let found = if let Ok(array) = object.cast::<PyArray1<f32>>() {
+        array.try_readonly().map_err(borrowed)?.as_slice().map(|values| (values.as_ptr(), values.len()))
+    } else if let Ok(array) = object.cast::<PyArray2<f32>>() {
+        array.try_readonly().map_err(borrowed)?.as_slice().map(|values| (values.as_ptr(), values.len()))
+    } else {
+        return Ok(None);
+    };
+    Ok(found.ok().map(|(values, n)| Unwritable { _array: array, values, n }))
+}
+
 /// Maps `n` float32 values at `offset` of a file.
-pub fn mapped(py: Python<'_>, path: &std::path::Path, offset: u64, n: usize) -> PyResult<Mapped> {
+pub fn mapped(py: Python<'_>, path: &std::path::Path, offset: u64, n: usize) -> PyResult<Unwritable> {
     let keywords = PyDict::new(py);
     keywords.set_item("dtype", "float32")?;
     keywords.set_item("mode", "r")?;
     keywords.set_item("offset", offset)?;
     keywords.set_item("shape", (n,))?;
     let array = py.import("numpy")?.call_method("memmap", (path,), Some(&keywords))?;
-    let array = array.cast_into::<PyArray1<f32>>()?;
-    let values = array.try_readonly().map_err(borrowed)?.as_slice()?.as_ptr();
-    Ok(Mapped { _array: array.unbind(), values, n })
+    unwritable(&array)?.ok_or_else(|| internal("a file mapped for reading can be written to"))
 }
 
 /// Classes of any kind (numbers or strings) as their rank among the distinct ones.

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use numpy::PyReadonlyArray1;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use super::arrays::{self, Matrix};
@@ -59,7 +60,8 @@ impl PyIndex {
     /// Build an index.
     ///
     /// Args:
-    ///     X: (n, dim) real numbers.
+    ///     X: (n, dim) real numbers. They are copied; only the partitioned engine reads those of a float32 file that is mapped
+    ///         for reading (`np.load(path, mmap_mode="r")`) where they lie.
     ///     engine: "auto" (partitioned, which looks at every row where there are few), "exact" (every row is looked at),
     ///         "partitioned" (only lists of rows near the query, see recall) or "hnsw" (approximate; Malkov, Yashunin 2016).
     ///     recall: share of the true neighbors that a search is to find (partitioned): how far to look for that is learned
@@ -92,7 +94,11 @@ impl PyIndex {
         Ok(Self(match engine {
             "exact" => Engine::Fixed(Box::new(run(py, progress, |_| Ok(Exact::build(vectors)))?)),
             "auto" | "partitioned" => {
-                let index = run(py, progress, |task| Partitioned::build(vectors, &params, task))?;
+                let shared = arrays::unwritable(X)?;
+                let index = run(py, progress, |task| match shared {
+                    Some(rows) => Partitioned::build_on(vectors, Box::new(rows), &params, task),
+                    None => Partitioned::build(vectors, &params, task),
+                })?;
                 Engine::Partitioned(RwLock::new(index))
             }
             "hnsw" => {
@@ -119,7 +125,7 @@ impl PyIndex {
     #[staticmethod]
     #[pyo3(signature = (path, *, mmap=true))]
     fn load(py: Python<'_>, path: PathBuf, mmap: bool) -> PyResult<Self> {
-        let mut file = BufReader::new(File::open(&path)?);
+        let mut file = BufReader::new(File::open(&path).map_err(|error| named(&error, &path))?);
         let len = file.get_ref().metadata()?.len();
         let saved = run(py, None, |_| index::read(&mut file, len))?;
         let index = if mmap {
@@ -154,7 +160,7 @@ impl PyIndex {
             // what is left of a failed save is of no use; the error that counts is the first
             let _ = std::fs::remove_file(&part);
         }
-        Ok(written?)
+        written.map_err(|error| named(&error, &path))
     }
 
     /// The engine's name.
@@ -274,5 +280,13 @@ impl PyIndex {
     fn __repr__(&self) -> String {
         let (name, n, dim) = self.describe();
         format!("Index(engine='{name}', n={n}, dim={dim})")
+    }
+}
+
+/// An OSError, of the class that fits, that names the file.
+fn named(error: &std::io::Error, path: &Path) -> PyErr {
+    match error.raw_os_error() {
+        Some(code) => PyOSError::new_err((code, error.to_string(), path.to_owned())),
+        None => PyOSError::new_err(format!("{}: {error}", path.display())),
     }
 }

@@ -227,6 +227,24 @@ def test_an_index_that_was_saved_finds_the_same(
     np.testing.assert_array_equal(third.search(Q, 10)[0], again.search(Q, 10)[0])
 
 
+def test_rows_of_a_mapped_file_are_read_where_they_lie(many: tuple[Matrix, Matrix, Any], tmp_path: Path) -> None:
+    X, Q, index = many
+    np.save(tmp_path / "rows.npy", X)
+    mapped = _core.Index.build(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    mapped.insert(Q[:5])
+    index = _core.Index.build(X)
+    index.insert(Q[:5])
+    for a, b in zip(index.search(Q, 10), mapped.search(Q, 10), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # one that could be made writable again is copied
+    own = X.copy()
+    own.setflags(write=False)
+    copied = _core.Index.build(own)
+    own.setflags(write=True)
+    own[:] = 0
+    np.testing.assert_array_equal(copied.search(Q[:20], 5)[0], _core.Index.build(X).search(Q[:20], 5)[0])
+
+
 def test_a_file_that_was_cut_off_or_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "index"
     _core.Index.build(clouds(300, 12, 5)).save(path)
