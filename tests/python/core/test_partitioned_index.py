@@ -206,9 +206,7 @@ def test_searches_go_on_while_rows_come_and_go(many: tuple[Matrix, Matrix, Any])
 
 
 @pytest.mark.parametrize("mmap", [True, False])
-def test_an_index_that_was_saved_finds_the_same(
-    many: tuple[Matrix, Matrix, Any], tmp_path: Path, mmap: bool
-) -> None:
+def test_an_index_that_was_saved_finds_the_same(many: tuple[Matrix, Matrix, Any], tmp_path: Path, mmap: bool) -> None:
     X, Q, _ = many
     index = _core.Index.build(X, recall=0.9)
     index.insert(Q[:30])
@@ -295,9 +293,9 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: index.insert(X * 1e30), "at most .* for this index"),
         (lambda: index.delete([3, 30]), "ids must be below 30: got 30"),
         (lambda: index.delete([-1]), "ids: .*-1"),
-        (lambda: _core.Index.build(X, engine="exact").insert(X), "\"exact\" can't take new rows"),
-        (lambda: _core.Index.build(X, engine="hnsw").save("x"), "\"hnsw\" can't be saved"),
-        (lambda: _core.Index.build(X, engine="exact").search(X, recall=0.9), "\"exact\" takes no recall"),
+        (lambda: _core.Index.build(X, engine="exact").insert(X), '"exact" can\'t take new rows'),
+        (lambda: _core.Index.build(X, engine="hnsw").save("x"), '"hnsw" can\'t be saved'),
+        (lambda: _core.Index.build(X, engine="exact").search(X, recall=0.9), '"exact" takes no recall'),
     ]:
         with pytest.raises(InvalidInputError, match=words):
             call()
