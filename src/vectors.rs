@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// Rows of one block of work: a fixed number, so that results do not depend on the thread count.
-const BLOCK_ROWS: usize = 4096;
+/// Rows of one block of work: a fixed number, so that results do not depend on the thread count. So few are checked without
+/// the pool.
+pub const BLOCK_ROWS: usize = 4096;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Vectors<'a> {
@@ -32,14 +33,15 @@ impl<'a> Vectors<'a> {
         if data.len() != n * dim {
             return Err(Error::invalid(format!("{n} rows of {dim} need {} values: got {}", n * dim, data.len())));
         }
-        let blocks: Vec<(f32, bool)> = data
-            .par_chunks(dim * BLOCK_ROWS)
-            .map(|rows| {
-                let finite =
-                    |(largest, all): (f32, bool), value: &f32| (largest.max(value.abs()), all & value.is_finite());
-                rows.iter().fold((0.0, true), finite)
-            })
-            .collect();
+        let measure = |rows: &[f32]| {
+            let finite = |(largest, all): (f32, bool), value: &f32| (largest.max(value.abs()), all & value.is_finite());
+            rows.iter().fold((0.0, true), finite)
+        };
+        let blocks: Vec<(f32, bool)> = match n <= BLOCK_ROWS {
+            // a single query should not wait for a thread
+            true => vec![measure(data)],
+            false => data.par_chunks(dim * BLOCK_ROWS).map(measure).collect(),
+        };
         if let Some(block) = blocks.iter().position(|(_, finite)| !finite) {
             let rows = data[block * dim * BLOCK_ROWS..].chunks_exact(dim);
             let row = block * BLOCK_ROWS + rows.take_while(|row| row.iter().all(|value| value.is_finite())).count();

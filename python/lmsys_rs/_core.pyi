@@ -1,6 +1,7 @@
 """Types of the Rust extension; checked against the binary by stubtest."""
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
@@ -277,12 +278,18 @@ class Index:
     def build(
         X: _ArrayLike,
         *,
-        engine: Literal["exact", "hnsw"] = "exact",
+        engine: Literal["auto", "exact", "partitioned", "hnsw"] = "auto",
+        recall: float = 0.95,
         ef_construction: int = 200,
         ef_search: int = 100,
         random_state: int = 0,
         progress: _Progress | None = None,
     ) -> Index: ...
+    @staticmethod
+    def load(path: str | PathLike[str], *, mmap: bool = True) -> Index:
+        """What `save` wrote; with mmap the rows stay in the file."""
+    def save(self, path: str | PathLike[str]) -> None:
+        """To one file (partitioned)."""
     @property
     def engine(self) -> str:
         """The engine's name."""
@@ -290,9 +297,19 @@ class Index:
     def dim(self) -> int:
         """Columns of the rows."""
     def search(
-        self, Q: _ArrayLike, k: int = 10, *, where: npt.ArrayLike | None = None, progress: _Progress | None = None
+        self,
+        Q: _ArrayLike,
+        k: int = 10,
+        *,
+        where: npt.ArrayLike | None = None,
+        recall: float | None = None,
+        progress: _Progress | None = None,
     ) -> tuple[_Rows, _Vectors]:
         """(m, k) ids and Euclidean distances, ascending; 4294967295 and inf where fewer than k rows pass."""
+    def insert(self, X: _ArrayLike) -> _Rows:
+        """Add rows; their ids (partitioned)."""
+    def delete(self, ids: npt.ArrayLike) -> int:
+        """Remove rows for good; how many went (partitioned)."""
     def __len__(self) -> int: ...
 
 # ---- estimators (scikit-learn contract) ------------------------------------------------------------------------

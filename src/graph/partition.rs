@@ -11,12 +11,14 @@ use crate::random::Rng;
 use crate::task::Task;
 use crate::vectors::Vectors;
 
-/// Rows of the sample per list.
-const SAMPLE_PER_LIST: usize = 32;
+/// Rows of the sample per list. What [`spaced`] gives after these with the same seed, no centroid has seen.
+pub const SAMPLE_PER_LIST: usize = 32;
 /// Steps of the quick k-means.
 const STEPS: usize = 5;
-/// Groups of 32 centroids that a row looks at.
-const N_PROBES: usize = 4;
+/// Groups of 32 centroids that a row looks at, where nearly the nearest will do.
+pub const FEW_PROBES: usize = 4;
+/// All groups: a row stands in the list of its nearest centroid.
+pub const ALL_PROBES: usize = usize::MAX;
 const BLOCK_ROWS: usize = 512;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +42,8 @@ impl Partition {
     }
 }
 
-/// Parts the rows into up to `n_lists` lists, none of them empty.
+/// Parts the rows into up to `n_lists` lists, none of them empty; each row looks at `n_probes` groups of centroids for its
+/// nearest.
 ///
 /// # Errors
 /// `Cancelled`.
@@ -49,6 +52,7 @@ pub fn partition(
     n_lists: usize,
     kernels: Kernels,
     scale: f32,
+    n_probes: usize,
     seed: u64,
     task: &Task,
 ) -> Result<Partition> {
@@ -59,7 +63,7 @@ pub fn partition(
     // the rows of the sample stand in random order
     let mut centroids: Vec<f32> = (0..n_lists).flat_map(|i| row_of(i).iter().copied()).collect();
     for _ in 0..STEPS {
-        let nearest = nearest(&centroids, dim, kernels, scale, sample.len(), row_of, task)?;
+        let nearest = nearest(&centroids, dim, kernels, scale, FEW_PROBES, sample.len(), row_of, task)?;
         let (_, members) = lists(&nearest, n_lists);
         centroids.par_chunks_mut(dim).zip(members).for_each(|(centroid, members)| {
             if members.is_empty() {
@@ -72,7 +76,7 @@ pub fn partition(
             centroid.iter_mut().zip(sum).for_each(|(value, sum)| *value = (sum / members.len() as f64) as f32);
         });
     }
-    let nearest = nearest(&centroids, dim, kernels, scale, n, |i| vectors.row(i), task)?;
+    let nearest = nearest(&centroids, dim, kernels, scale, n_probes, n, |i| vectors.row(i), task)?;
     let (_, members) = lists(&nearest, n_lists);
     // lists that are near stand near each other, so that what is read together is together in memory
     let near = kernels::order_by_likeness(&centroids, dim).into_iter().map(|list| list as usize);
@@ -99,11 +103,13 @@ pub fn spaced(n: usize, wanted: usize, seed: u64) -> Vec<u32> {
     keys.into_iter().map(|(_, row)| row).collect()
 }
 
+#[allow(clippy::too_many_arguments)]
 fn nearest<'a>(
     centroids: &[f32],
     dim: usize,
     kernels: Kernels,
     scale: f32,
+    n_probes: usize,
     n: usize,
     row: impl Fn(usize) -> &'a [f32] + Sync,
     task: &Task,
@@ -118,7 +124,7 @@ fn nearest<'a>(
             let first = block * BLOCK_ROWS;
             rows.refill(kernels, scale, (first..first + nearest.len()).map(&row));
             let mut found = vec![(0f32, 0u32); nearest.len()];
-            grouped.nearest(rows, N_PROBES, scratch, &mut found);
+            grouped.nearest(rows, n_probes, scratch, &mut found);
             nearest.iter_mut().zip(found).for_each(|(to, (_, centroid))| *to = centroid);
             Ok(())
         },

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::join::join;
-use super::partition::{Partition, partition, spaced};
+use super::partition::{FEW_PROBES, Partition, partition, spaced};
 use super::{KnnGraph, MISSING, exact};
 use crate::error::{Error, Result};
 use crate::kernels::tiles::{Columns, Hits, Kernels, Rows, margin, scale_for};
@@ -73,7 +73,7 @@ pub fn build(vectors: Vectors<'_>, k: usize, params: &BuildParams, task: &Task) 
     task.start(3 * n as u64);
     let (kernels, scale) = (kernels::for_width(dim), scale_for(vectors.largest()));
     let n_lists = (n / LIST_ROWS).min((4.0 * (n as f64).sqrt()) as usize);
-    let parts = partition(vectors, n_lists, kernels, scale, params.random_state, task)?;
+    let parts = partition(vectors, n_lists, kernels, scale, FEW_PROBES, params.random_state, task)?;
     let points = Points::new(vectors, kernels, scale, &parts);
     let sample = spaced(n, SAMPLE_ROWS, params.random_state ^ 1);
     let truth = points.truth(&sample, k, task)?;

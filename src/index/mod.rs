@@ -3,11 +3,17 @@
 
 mod exact;
 mod hnsw;
+mod partitioned;
+mod probing;
+mod stored;
 
 pub use exact::Exact;
 pub use hnsw::{Hnsw, HnswParams};
+pub use partitioned::{BaseRows, Partitioned, PartitionedParams};
+pub use probing::Filter;
+pub use stored::{Saved, read};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::MISSING;
 use crate::task::Task;
 use crate::vectors::Vectors;
@@ -44,21 +50,7 @@ pub trait Index: Send + Sync {
 }
 
 fn check(index: &dyn Index, queries: Vectors<'_>, k: usize, pass: Option<&[bool]>) -> Result<()> {
-    use crate::error::Error;
-    if queries.dim() != index.dim() {
-        return Err(Error::invalid(format!(
-            "queries must have {} columns as the index: got {}",
-            index.dim(),
-            queries.dim()
-        )));
-    }
-    if k == 0 {
-        return Err(Error::invalid("k must be at least 1: got 0"));
-    }
-    let most = index.n().max(MAX_PADDED);
-    if k > most {
-        return Err(Error::invalid(format!("k must be at most {most}: got {k}")));
-    }
+    check_shape((index.n(), index.dim()), queries, k)?;
     if let Some(pass) = pass
         && pass.len() != index.n()
     {
@@ -67,6 +59,21 @@ fn check(index: &dyn Index, queries: Vectors<'_>, k: usize, pass: Option<&[bool]
             pass.len(),
             index.n()
         )));
+    }
+    Ok(())
+}
+
+fn check_shape((n, dim): (usize, usize), queries: Vectors<'_>, k: usize) -> Result<()> {
+    if queries.dim() != dim {
+        let got = queries.dim();
+        return Err(Error::invalid(format!("queries must have {dim} columns as the index: got {got}")));
+    }
+    if k == 0 {
+        return Err(Error::invalid("k must be at least 1: got 0"));
+    }
+    let most = n.max(MAX_PADDED);
+    if k > most {
+        return Err(Error::invalid(format!("k must be at most {most}: got {k}")));
     }
     Ok(())
 }

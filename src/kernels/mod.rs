@@ -6,6 +6,7 @@
 //! neighbours are the same on every instruction set.
 
 mod cache;
+pub mod codes;
 mod distance;
 pub mod grouped;
 mod native;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::error::{Error, Result};
 
 pub use cache::second_level as second_level_cache;
+pub use codes::{CodedQuery, Codes};
 pub use distance::{dot, squared_distance, squared_norm};
 pub use grouped::order_by_likeness;
 pub use shortlist::{Nearest, Shortlists, between, scan, scan_both_ways};

@@ -7,8 +7,8 @@ use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Float32Type};
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
-    PyUntypedArrayMethods,
+    Element, IntoPyArray, PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -17,7 +17,7 @@ use pyo3_arrow::input::AnyArray;
 
 use super::boundary;
 use crate::error::Error;
-use crate::vectors::Vectors;
+use crate::vectors::{BLOCK_ROWS, Vectors};
 
 /// A matrix that was handed in; keeps its memory alive while a kernel reads it.
 pub struct Matrix<'py> {
@@ -33,6 +33,12 @@ enum Memory<'py> {
 
 impl<'py> Matrix<'py> {
     pub fn from_python(object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Self> {
+        // what a single query is: the questions below take longer than its search
+        if let Ok(array) = object.cast::<PyArray2<f32>>()
+            && array.is_c_contiguous()
+        {
+            return Ok(Self { name, memory: Memory::Numpy(array.try_readonly().map_err(borrowed)?) });
+        }
         if let Some(array) = arrow_array(object)?
             && let Some(memory) = from_lists(&array, name)?
         {
@@ -75,7 +81,11 @@ impl<'py> Matrix<'py> {
             }
             Memory::Arrow { values, n, dim } => (&values.as_primitive::<Float32Type>().values()[..], *n, *dim),
         };
-        boundary::pool()?.install(|| Vectors::new(data, n, dim)).map_err(|error| match error {
+        let checked = match n <= BLOCK_ROWS {
+            true => Vectors::new(data, n, dim),
+            false => boundary::pool()?.install(|| Vectors::new(data, n, dim)),
+        };
+        checked.map_err(|error| match error {
             Error::InvalidInput { message, hint } => {
                 Error::InvalidInput { message: format!("{}: {message}", self.name), hint }
             }
@@ -229,6 +239,76 @@ pub fn mask<'py>(object: Option<&Bound<'py, PyAny>>) -> PyResult<Option<PyReadon
     object.map(|object| typed(object, "where", "bool", "b")).transpose()
 }
 
+/// Row ids, from any integers.
+pub fn row_ids<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<PyReadonlyArray1<'py, u32>> {
+    typed(object, name, "uint32", "iu")
+}
+
+/// Row ids where the object is an array of unsigned integers: signed ones could be a filter of 0 and 1.
+pub fn unsigned<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<PyReadonlyArray1<'py, u32>>> {
+    let Ok(array) = object.cast::<PyUntypedArray>() else { return Ok(None) };
+    match array.dtype().kind() {
+        b'u' => typed(object, name, "uint32", "u").map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// float32 values that nobody can write to, where they lie: of a mapped file, say.
+pub struct Unwritable {
+    /// Keeps the memory alive.
+    _array: Py<PyAny>,
+    values: *const f32,
+    n: usize,
+}
+
+// SAFETY: the memory belongs to an array that can't be written to, as can't those it is a view of, so neither its values nor
+// its address change; Python objects may be dropped on any thread
+unsafe impl Send for Unwritable {}
+// SAFETY: as above
+unsafe impl Sync for Unwritable {}
+
+impl AsRef<[f32]> for Unwritable {
+    fn as_ref(&self) -> &[f32] {
+        // SAFETY: the array is C-contiguous with `n` values and lives as long as this; nobody writes to it
+        unsafe { std::slice::from_raw_parts(self.values, self.n) }
+    }
+}
+
+/// The values of a contiguous float32 array that nobody can write to, such as one of a file mapped for reading.
+pub fn unwritable(object: &Bound<'_, PyAny>) -> PyResult<Option<Unwritable>> {
+    let mut owner = object.clone();
+    while let Ok(array) = owner.cast::<PyUntypedArray>() {
+        if array.getattr("flags")?.getattr("writeable")?.extract()? {
+            return Ok(None);
+        }
+        owner = owner.getattr("base")?;
+    }
+    // an array that owns its memory could be made writable again: only a map of a file can't
+    if owner.is_none() {
+        return Ok(None);
+    }
+    let array = object.clone().unbind();
+    let found = if let Ok(array) = object.cast::<PyArray1<f32>>() {
+        array.try_readonly().map_err(borrowed)?.as_slice().map(|values| (values.as_ptr(), values.len()))
+    } else if let Ok(array) = object.cast::<PyArray2<f32>>() {
+        array.try_readonly().map_err(borrowed)?.as_slice().map(|values| (values.as_ptr(), values.len()))
+    } else {
+        return Ok(None);
+    };
+    Ok(found.ok().map(|(values, n)| Unwritable { _array: array, values, n }))
+}
+
+/// Maps `n` float32 values at `offset` of a file.
+pub fn mapped(py: Python<'_>, path: &std::path::Path, offset: u64, n: usize) -> PyResult<Unwritable> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("dtype", "float32")?;
+    keywords.set_item("mode", "r")?;
+    keywords.set_item("offset", offset)?;
+    keywords.set_item("shape", (n,))?;
+    let array = py.import("numpy")?.call_method("memmap", (path,), Some(&keywords))?;
+    unwritable(&array)?.ok_or_else(|| internal("a file mapped for reading can be written to"))
+}
+
 /// Classes of any kind (numbers or strings) as their rank among the distinct ones.
 pub fn classes(object: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let py = object.py();
@@ -246,6 +326,11 @@ fn typed<'py, T: Element>(
     dtype: &str,
     kinds: &str,
 ) -> PyResult<PyReadonlyArray1<'py, T>> {
+    if let Ok(array) = object.cast::<PyArray1<T>>()
+        && array.is_c_contiguous()
+    {
+        return array.try_readonly().map_err(borrowed);
+    }
     let py = object.py();
     let numpy = py.import("numpy")?;
     let array = numpy.call_method1("asarray", (object,))?;

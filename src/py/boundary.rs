@@ -74,6 +74,15 @@ pub fn run<T: Send>(
     }
 }
 
+/// Runs work of about a millisecond on the calling thread, without the GIL: another thread would cost more than the work.
+/// Ctrl-C is seen after it. What is run here must not use the pool.
+pub fn run_here<T: Send>(py: Python<'_>, work: impl FnOnce(&Task) -> Result<T> + Send) -> PyResult<T> {
+    match py.detach(|| catch_unwind(AssertUnwindSafe(|| work(&Task::new())))) {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(Error::Internal { message: panic_text(&*panic) }.into()),
+    }
+}
+
 /// Choose the kernels and the number of threads of everything.
 ///
 /// Args:

@@ -135,7 +135,7 @@ def test_exact_search_is_brute_force_over_the_rows_that_pass(X: Matrix, k: int, 
     rng = np.random.default_rng(seed)
     Q = np.concatenate([X[rng.integers(0, len(X), size=3)], rng.normal(size=(2, X.shape[1]))]).astype(np.float32)
     where = None if share is None else rng.random(len(X)) < share
-    ids, found = _core.Index.build(X).search(Q, k, where=where)
+    ids, found = _core.Index.build(X, engine="exact").search(Q, k, where=where)
     assert ids.shape == found.shape == (5, k)
     passing = np.arange(len(X)) if where is None else np.flatnonzero(where)
     all_pairs = distances(Q, X[passing])
@@ -159,7 +159,7 @@ def recall(found: Matrix, want: Matrix) -> float:
 @pytest.fixture(scope="module")
 def both_indexes() -> tuple[Any, Any, Matrix]:
     X, Q = unit_rows(2_000, 24, 0), unit_rows(100, 24, 1)
-    return _core.Index.build(X), _core.Index.build(X, engine="hnsw"), Q
+    return _core.Index.build(X, engine="exact"), _core.Index.build(X, engine="hnsw"), Q
 
 
 @pytest.mark.parametrize("k", [1, 10, 50, 300])
@@ -190,7 +190,7 @@ def test_hnsw_finds_the_same_with_the_same_seed() -> None:
     np.testing.assert_array_equal(ids[0], ids[2])
 
 
-@pytest.mark.parametrize("engine", ["exact", "hnsw"])
+@pytest.mark.parametrize("engine", ["exact", "partitioned", "hnsw"])
 def test_an_index_describes_itself_and_keeps_its_own_copy(engine: Any) -> None:
     X = unit_rows(30, 4, 6)
     index = _core.Index.build(X, engine=engine)
@@ -221,7 +221,7 @@ def test_bad_searches_are_refused_with_name_and_number(engine: Any) -> None:
 def test_unknown_engines_and_settings_are_refused() -> None:
     X = unit_rows(30, 4, 8)
     for arguments, words in [
-        ({"engine": "faiss"}, "engine must be exact or hnsw: got 'faiss'"),
+        ({"engine": "faiss"}, "engine must be auto, exact, partitioned or hnsw: got 'faiss'"),
         ({"engine": "hnsw", "ef_search": 0}, "ef_search must be at least 1: got 0"),
         ({"engine": "hnsw", "ef_construction": 0}, "ef_construction must be at least 1: got 0"),
     ]:
