@@ -1,12 +1,12 @@
 //! How fast are the kernels? The layers of an encoder on every instruction set of this CPU, blocks of dot products (the
-//! crate `gemm` beside the scalar oracle), the nearest of 1,000 centroids, and the exact kNN graph of 2,000 rows.
+//! crate `gemm` beside the scalar oracle), the nearest of 1,000 centroids on every instruction set, and the exact kNN graph of 2,000 rows.
 //! Throughput counts two operations per multiply-add: Gelem/s is GFLOP/s.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lmsys_core::kernels::tiles::{AttentionScratch, Floats, Kernels, Norm, Packed, Values};
-use lmsys_core::kernels::{self, Isa, Nearest};
+use lmsys_core::kernels::tiles::{AttentionScratch, Columns, Floats, Kernels, Norm, Packed, Rows, TopTwos, Values};
+use lmsys_core::kernels::{self, Isa};
 use lmsys_core::random::Rng;
 use lmsys_core::{Task, Vectors, graph};
 
@@ -49,13 +49,15 @@ fn dots(criterion: &mut Criterion) {
 fn nearest_centroid(criterion: &mut Criterion) {
     let (m, k) = (256, 1_000);
     let (rows, centroids) = (unit_rows(m, 3), unit_rows(k, 4));
-    let norms: Vec<f32> = centroids.chunks_exact(DIM).map(|row| kernels::squared_norm(row) as f32).collect();
-    let mut out = vec![Nearest { id: u32::MAX, squared_distance: f64::INFINITY }; m];
-    let mut group = criterion.benchmark_group("nearest of 1,000 centroids, 256 rows");
+    let mut group = criterion.benchmark_group("two best of each 32 of 1,000 centroids, 256 rows");
     group.throughput(operations(m, k));
-    for (name, isa) in DOTS {
-        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-            bencher.iter(|| kernels::nearest_centroid(isa, black_box(&rows), &centroids, &norms, DIM, &mut out));
+    for isa in [Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512f, Isa::Avx512, Isa::Amx] {
+        let Some(kernels) = Kernels::of(isa) else { continue };
+        let left = Rows::new(kernels, m, DIM, 1.0, |i| &rows[i * DIM..(i + 1) * DIM]);
+        let right = Columns::new(kernels, k, DIM, 1.0, |i| &centroids[i * DIM..(i + 1) * DIM]);
+        let mut found = TopTwos::default();
+        group.bench_function(BenchmarkId::from_parameter(kernels.name()), |bencher| {
+            bencher.iter(|| kernels.top_two(black_box(&left), m, &right, 0, right.n_groups(), &mut found));
         });
     }
     group.finish();

@@ -9,7 +9,7 @@ use super::{dot, squared_distance};
 pub fn order_by_likeness(centroids: &[f32], dim: usize) -> Vec<u32> {
     let row = |i: u32| &centroids[i as usize * dim..(i as usize + 1) * dim];
     let mut order: Vec<u32> = (0..(centroids.len() / dim) as u32).collect();
-    let mut open: Vec<std::ops::Range<usize>> = vec![0..order.len()];
+    let mut open: Vec<std::ops::Range<usize>> = std::iter::once(0..order.len()).collect();
     while let Some(range) = open.pop() {
         let part = &mut order[range.clone()];
         if part.len() <= GROUP {

@@ -178,7 +178,7 @@ fn lloyd(
         n_iter += 1;
         sums.follow(vectors, weights, &changes);
         changes.clear();
-        fill_empty(&mut assignment, &mut sums, &weight_of, &mut changes);
+        fill_empty(&mut assignment, &mut sums, weight_of, &mut changes);
         sums.follow(vectors, weights, &changes);
         // one more assignment after the last movement, so that labels and centroids belong together
         converged = sums.move_centroids(&mut centroids) <= tolerance;

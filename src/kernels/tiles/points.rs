@@ -285,6 +285,7 @@ impl Kernels {
     ///
     /// `row_thresholds` has one value per row; `column_thresholds` one per column, padded columns included. None is
     /// minus infinity, which the columns of padding would reach.
+    #[allow(clippy::too_many_arguments)]
     pub fn above(
         self,
         rows: &Rows,
