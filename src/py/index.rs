@@ -23,7 +23,7 @@ pub struct PyIndex(Engine);
 
 enum Engine {
     Fixed(Box<dyn Index>),
-    Partitioned(RwLock<Partitioned>),
+    Partitioned(Box<RwLock<Partitioned>>),
 }
 
 /// Which rows may be found, as they were handed in.
@@ -35,7 +35,7 @@ enum Where<'py> {
 impl PyIndex {
     fn partitioned(&self, what: &str) -> PyResult<&RwLock<Partitioned>> {
         match &self.0 {
-            Engine::Partitioned(index) => Ok(index),
+            Engine::Partitioned(index) => Ok(index.as_ref()),
             Engine::Fixed(index) => {
                 Err(Error::invalid(format!("an index of engine \"{}\" can't {what}", index.name()))
                     .hint("build it with engine=\"partitioned\"")
@@ -99,7 +99,7 @@ impl PyIndex {
                     Some(rows) => Partitioned::build_on(vectors, Box::new(rows), &params, task),
                     None => Partitioned::build(vectors, &params, task),
                 })?;
-                Engine::Partitioned(RwLock::new(index))
+                Engine::Partitioned(Box::new(RwLock::new(index)))
             }
             "hnsw" => {
                 let params = HnswParams { ef_construction, ef_search, random_state };
@@ -135,7 +135,7 @@ impl PyIndex {
             file.seek(SeekFrom::Start(saved.rows_at))?;
             run(py, None, |_| saved.with_rows(&mut file))?
         };
-        Ok(Self(Engine::Partitioned(RwLock::new(index))))
+        Ok(Self(Engine::Partitioned(Box::new(RwLock::new(index)))))
     }
 
     /// Write the index to a file, which is replaced at once when all is written (partitioned).
