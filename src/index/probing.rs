@@ -323,13 +323,17 @@ impl Partitioned {
                     return Err(Error::invalid(message).hint("deleted rows keep their places in where"));
                 }
                 let mut ids = Vec::new();
-                for (chunk, values) in mask.chunks(MASK_VALUES).enumerate() {
+                let mut take = |first: usize, values: &[bool]| {
+                    ids.extend((first as u32..).zip(values).filter(|(_, value)| **value).map(|(id, _)| id));
+                };
+                let (chunks, rest) = mask.as_chunks::<MASK_VALUES>();
+                for (chunk, values) in chunks.iter().enumerate() {
                     // most chunks are empty where few rows pass; this becomes one comparison
-                    if values.iter().fold(false, |any, value| any | value) {
-                        let first = (chunk * MASK_VALUES) as u32;
-                        ids.extend((first..).zip(values).filter(|(_, value)| **value).map(|(id, _)| id));
+                    if values.iter().fold(0, |any, value| any | u8::from(*value)) != 0 {
+                        take(chunk * MASK_VALUES, values);
                     }
                 }
+                take(chunks.len() * MASK_VALUES, rest);
                 if self.n < self.n_ids() {
                     ids.retain(there);
                 }

@@ -35,7 +35,7 @@ enum Where<'py> {
 impl PyIndex {
     fn partitioned(&self, what: &str) -> PyResult<&RwLock<Partitioned>> {
         match &self.0 {
-            Engine::Partitioned(index) => Ok(index),
+            Engine::Partitioned(index) => Ok(index.as_ref()),
             Engine::Fixed(index) => {
                 Err(Error::invalid(format!("an index of engine \"{}\" can't {what}", index.name()))
                     .hint("build it with engine=\"partitioned\"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ MISSING = np.iinfo(np.uint32).max
 def nearest(Q: Matrix, X: Matrix, ids: Matrix, k: int) -> tuple[Matrix, Matrix]:
     """By distance, then id; padded as the index pads."""
     ids = np.sort(ids)
-    all_pairs = np.sqrt(((Q[:, None].astype(float) - X[None, ids].astype(float)) ** 2).sum(axis=2))
+    all_pairs: Matrix = np.sqrt(((Q[:, None].astype(float) - X[None, ids].astype(float)) ** 2).sum(axis=2))
     order = np.argsort(all_pairs, axis=1, kind="stable")[:, :k]
     found, lengths = np.full((len(Q), k), MISSING, np.uint32), np.full((len(Q), k), np.inf, np.float32)
     found[:, : order.shape[1]] = ids[order]
@@ -35,7 +36,8 @@ def clouds(n: int, dim: int, seed: int) -> Matrix:
     rng = np.random.default_rng(seed)
     centers = np.random.default_rng(7).normal(size=(max(1, n // 50), dim))
     X = centers[rng.integers(0, len(centers), n)] + 0.6 * rng.normal(size=(n, dim))
-    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+    unit: Matrix = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def recall_of(found: Matrix, want: Matrix) -> float:
@@ -278,7 +280,7 @@ def test_a_file_that_was_cut_off_or_changed_is_refused(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     X = clouds(30, 4, 6)
     index = _core.Index.build(X)
-    for call, words in [
+    refused: list[tuple[Callable[[], Any], str]] = [
         (lambda: _core.Index.build(X, recall=0.0), "recall must be above 0 and at most 1: got 0"),
         (lambda: _core.Index.build(X * np.nan), "row 0"),
         (lambda: _core.Index.build(X, engine="ivf"), "partitioned or hnsw: got 'ivf'"),  # type: ignore[arg-type]
@@ -296,7 +298,8 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: _core.Index.build(X, engine="exact").insert(X), '"exact" can\'t take new rows'),
         (lambda: _core.Index.build(X, engine="hnsw").save("x"), '"hnsw" can\'t be saved'),
         (lambda: _core.Index.build(X, engine="exact").search(X, recall=0.9), '"exact" takes no recall'),
-    ]:
+    ]
+    for call, words in refused:
         with pytest.raises(InvalidInputError, match=words):
             call()
     assert len(index) == 30
