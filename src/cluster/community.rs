@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::network::{Network, compact, split_islands};
 use crate::error::{Error, Result};
 use crate::graph::KnnGraph;
-use crate::graph::fuzzy::fuzzy;
+use crate::graph::fuzzy::fuzzy_graph;
 use crate::random::Rng;
 use crate::task::Task;
 
@@ -75,7 +75,7 @@ pub fn leiden(graph: &KnnGraph, weights: Option<&[f32]>, params: &LeidenParams, 
     super::kmeans::check_weights(weights, graph.n(), "sample_weight")?;
     let n = graph.n();
     task.start((n as u64).saturating_mul(params.units_per_row()));
-    let mut network = Network::from_fuzzy(fuzzy(graph, task)?);
+    let mut network = Network::from_fuzzy(fuzzy_graph(graph, task)?);
     task.advance(n as u64);
     let sizes: Vec<f64> = (0..n).map(|i| weights.map_or(1.0, |weights| weights[i] as f64)).collect();
     let degrees = network.mass.clone();
@@ -350,7 +350,6 @@ fn shuffled(n: usize, rng: &mut Rng) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::fuzzy::FuzzyGraph;
 
     /// Symmetric graph of weighted edges.
     fn network(n: usize, edges: &[(u32, u32, f32)]) -> Network {
@@ -365,7 +364,7 @@ mod tests {
             offsets.push(offsets[offsets.len() - 1] + row.len());
         }
         let (ids, weights) = rows.into_iter().flatten().unzip();
-        Network::from_fuzzy(FuzzyGraph { offsets, ids, weights })
+        Network::from_rows(offsets, ids, weights)
     }
 
     fn random_edges(n: u32, share: f64, seed: u64) -> Vec<(u32, u32, f32)> {

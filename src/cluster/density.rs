@@ -11,7 +11,7 @@ use super::resolution::{Search, chosen, nearest_level};
 use crate::error::{Error, Result};
 use crate::graph::KnnGraph;
 use crate::graph::forest::UnionFind;
-use crate::graph::fuzzy::fuzzy;
+use crate::graph::fuzzy::fuzzy_graph;
 use crate::task::Task;
 
 /// Units of progress per point.
@@ -76,7 +76,7 @@ pub fn density(graph: &KnnGraph, weights: Option<&[f32]>, params: &DensityParams
     task.start(UNITS_PER_ROW * n as u64);
     let least = params.min_cluster_size as f64;
     let sizes: Vec<f64> = (0..n).map(|i| weights.map_or(1.0, |weights| weights[i] as f64)).collect();
-    let network = Network::from_fuzzy(fuzzy(graph, task)?);
+    let network = Network::from_fuzzy(fuzzy_graph(graph, task)?);
     task.advance(n as u64);
 
     let search = Search { network: &network, k: graph.k(), seed: params.random_state, task };

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::graph::forest::UnionFind;
-use crate::graph::fuzzy::FuzzyGraph;
+use crate::graph::fuzzy::WeightedGraph;
 use crate::task::Task;
 
 /// Nodes between two looks at the stop flag.
@@ -22,11 +22,17 @@ pub struct Network {
 
 impl Network {
     /// Every point one node, its mass the degree.
-    pub fn from_fuzzy(graph: FuzzyGraph) -> Self {
-        let n = graph.offsets.len() - 1;
-        let degree = |i: usize| graph.weights[graph.offsets[i]..graph.offsets[i + 1]].iter().map(|w| *w as f64).sum();
+    pub fn from_fuzzy(graph: WeightedGraph) -> Self {
+        let (offsets, ids, weights) = graph.into_parts();
+        Self::from_rows(offsets, ids, weights)
+    }
+
+    /// From offsets of the rows, ids and weights of a symmetric graph.
+    pub fn from_rows(offsets: Vec<usize>, ids: Vec<u32>, weights: Vec<f32>) -> Self {
+        let n = offsets.len() - 1;
+        let degree = |i: usize| weights[offsets[i]..offsets[i + 1]].iter().map(|w| *w as f64).sum();
         let mass = (0..n).map(degree).collect();
-        Self { offsets: graph.offsets, ids: graph.ids, weights: graph.weights, loops: vec![0.0; n], mass }
+        Self { offsets, ids, weights, loops: vec![0.0; n], mass }
     }
 
     pub fn n(&self) -> usize {

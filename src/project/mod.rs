@@ -4,7 +4,6 @@
 mod curve;
 mod fft;
 mod forces;
-pub mod fuzzy;
 pub mod pca;
 mod repulsion;
 mod spectral;

@@ -4,8 +4,8 @@
 
 use rayon::prelude::*;
 
-use super::fuzzy::WeightedGraph;
 use crate::error::Result;
+use crate::graph::fuzzy::WeightedGraph;
 use crate::random::Rng;
 use crate::task::Task;
 

@@ -4,10 +4,10 @@
 
 use rayon::prelude::*;
 
-use super::fuzzy::WeightedGraph;
 use super::repulsion::Repulsion;
 use super::spectral;
 use crate::error::{Error, Result};
+use crate::graph::fuzzy::WeightedGraph;
 use crate::graph::{KnnGraph, MISSING};
 use crate::random::Rng;
 use crate::task::Task;

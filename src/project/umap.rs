@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::curve::Curve;
 use super::forces::{Epoch, LANES, Schedule, move_points};
-use super::fuzzy::{self, WeightedGraph};
 use super::spectral;
 use crate::error::{Error, Result};
+use crate::graph::fuzzy::{self, WeightedGraph};
 use crate::graph::{KnnGraph, MISSING};
 use crate::kernels;
 use crate::random::Rng;

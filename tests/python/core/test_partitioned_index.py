@@ -118,7 +118,7 @@ def test_a_batch_finds_what_its_queries_find_alone(many: tuple[Matrix, Matrix, A
         np.testing.assert_array_equal(together[1][i], alone[1][0])
 
 
-def test_the_bits_depend_neither_on_threads_nor_on_the_instruction_set(many: tuple[Matrix, Matrix, Any]) -> None:
+def test_the_bits_do_not_depend_on_threads(many: tuple[Matrix, Matrix, Any]) -> None:
     X, Q, _ = many
     found = []
     try:
