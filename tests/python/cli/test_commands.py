@@ -24,11 +24,11 @@ from typer.testing import CliRunner
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = [
-    "run", "load", "import", "embed", "datasets", "choose-k", "cluster", "cluster kmeans", "cluster hdbscan",
-    "cluster mixture", "label", "assign", "map", "runs", "list", "show", "facets", "near-duplicates", "list-clusters",
-    "inspect", "search", "export", "sql", "verify", "delete", "clear", "db", "db upgrade", "db downgrade", "db check",
-    "db backup", "models", "models list", "models pull", "models path", "models show", "models distill", "info",
-    "sample",
+    "run", "load", "import", "embed", "datasets", "choose-k", "cluster", "cluster kmeans", "cluster density",
+    "cluster hdbscan", "cluster mixture", "label", "assign", "map", "runs", "list", "show", "facets",
+    "near-duplicates", "list-clusters", "inspect", "search", "export", "eval", "sql", "verify", "delete", "clear",
+    "db", "db upgrade", "db downgrade", "db check", "db backup", "models", "models list", "models pull",
+    "models path", "models show", "models distill", "info", "sample",
 ]  # fmt: skip
 Cli = Callable[..., tuple[int, str, str]]
 
