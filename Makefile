@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?=
+TEXTS ?=
 WORKSPACE ?= demo.lmsys
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs' 2>/dev/null)
 
@@ -62,10 +63,13 @@ docs: build ## write docs/cli.md anew, and the Rust documentation
 	$(BIN)/python docs/write_cli.py
 	cargo doc --no-deps --no-default-features
 
-bench: build ## the benchmarks: kernels (criterion), the workflow, embedding beside its peers (installed, 6 GB)
+bench: build ## the benchmarks beside their peers (installed, 6 GB); TEXTS=turns.parquet for clusters, map and search
 	cargo bench --no-default-features
 	$(BIN)/python benches/workflow.py
 	$(BIN)/python benches/embedding.py
+ifneq ($(strip $(TEXTS)),)
+	$(BIN)/python benches/clustering.py --texts '$(TEXTS)'
+endif
 
 web: ## rebuild the map's page from web/ (needs Node)
 	cd web && npm ci --no-audit --no-fund && npm run build

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -73,6 +74,18 @@ def kmeans_sklearn(x: np.ndarray, p: dict[str, Any]) -> Figures:
     model = KMeans(p["k"], init=c, n_init=1, max_iter=p["iterations"], tol=0.0, algorithm="lloyd")
     fit, seconds = timed(lambda: model.fit(x))
     return {"s": seconds, "inertia": float(fit.inertia_)}
+
+
+def kmeans_linfa(x: np.ndarray, p: dict[str, Any]) -> Figures:
+    folder = Path(p["labels"]).parent
+    np.save(folder / "linfa-rows.npy", x)
+    np.save(folder / "linfa-start.npy", start(x, p["k"]))
+    # cargo builds it where it is missing; the time is taken inside
+    command = ["cargo", "bench", "--quiet", "--no-default-features", "--bench", "linfa_kmeans", "--"]
+    files = [str(folder / "linfa-rows.npy"), str(folder / "linfa-start.npy"), str(p["iterations"])]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=True)
+    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def exact_inertia(x: np.ndarray, centroids: np.ndarray) -> float:
@@ -197,6 +210,14 @@ def hdbscan_fast(x: np.ndarray, p: dict[str, Any]) -> Figures:
     return {"s": seconds, **labels_of(np.asarray(fit.labels_), p.get("labels"))}
 
 
+def hdbscan_hdbscan(x: np.ndarray, p: dict[str, Any]) -> Figures:
+    import hdbscan
+
+    model = hdbscan.HDBSCAN(min_cluster_size=15, min_samples=15, core_dist_n_jobs=1)
+    fit, seconds = timed(lambda: model.fit(x))
+    return {"s": seconds, **labels_of(np.asarray(fit.labels_), p.get("labels"))}
+
+
 # ---- the map ----------------------------------------------------------------------------------------------------
 
 
@@ -260,26 +281,114 @@ def ask(search: Callable[[np.ndarray], np.ndarray], queries: np.ndarray, truth: 
     return {"qps": sorted(rates)[1], "recall": float(np.mean(found))}
 
 
+def resident_mb() -> float:
+    """Resident memory of the process now."""
+    if sys.platform == "darwin":
+        return float("nan")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def build_ours(core: Any, rows: np.ndarray, engine: str, folder: Path) -> Any:
+    """An index; `mapped` is the partitioned one over rows in a file."""
+    if engine != "mapped":
+        return core.Index.build(rows, engine=engine)
+    return core.Index.build(np.load(folder / "search-rows.npy", mmap_mode="r"), engine="partitioned")
+
+
 def search_ours(x: np.ndarray, p: dict[str, Any]) -> Figures:
     core = ours()
     rows, queries, truth = held_out(x)
-    index, seconds = timed(lambda: core.Index.build(rows, **p["settings"]))
-    return {"build s": seconds, **ask(lambda q: index.search(q, 10)[0], queries, truth)}
+    folder = Path(p["labels"]).parent
+    if p["engine"] == "mapped":
+        np.save(folder / "search-rows.npy", rows)
+    before = resident_mb()
+    index, seconds = timed(lambda: build_ours(core, rows, p["engine"], folder))
+    out: Figures = {"build s": seconds, "memory MB": resident_mb() - before}
+    for asked in p["recalls"]:
+        recall = asked if p["engine"] in ("partitioned", "mapped") else None
+        # the median of three rounds over one build
+        out[f"recall {asked}"] = ask(lambda q, r=recall: index.search(q, 10, recall=r)[0], queries, truth)
+    return out
 
 
 def search_hnswlib(x: np.ndarray, p: dict[str, Any]) -> Figures:
     import hnswlib
 
     rows, queries, truth = held_out(x)
+    before = resident_mb()
     index = hnswlib.Index("l2", x.shape[1])
     index.set_num_threads(1)
     index.init_index(len(rows), ef_construction=200, M=16)
     _, seconds = timed(lambda: index.add_items(rows))
-    out: Figures = {"build s": seconds}
+    out: Figures = {"build s": seconds, "memory MB": resident_mb() - before}
     for ef in p["ef"]:
         index.set_ef(ef)
         out[f"ef {ef}"] = ask(lambda q: index.knn_query(q, 10)[0], queries, truth)
     return out
+
+
+def search_usearch(x: np.ndarray, p: dict[str, Any]) -> Figures:
+    from usearch.index import Index
+
+    rows, queries, truth = held_out(x)
+    before = resident_mb()
+    index = Index(ndim=x.shape[1], metric="l2sq", dtype="f32", connectivity=16, expansion_add=200)
+    _, seconds = timed(lambda: index.add(np.arange(len(rows)), rows, threads=1))
+    out: Figures = {"build s": seconds, "memory MB": resident_mb() - before}
+    for ef in p["ef"]:
+        index.expansion_search = ef
+        out[f"ef {ef}"] = ask(lambda q: index.search(q, 10, threads=1).keys, queries, truth)
+    return out
+
+
+def search_faiss(x: np.ndarray, p: dict[str, Any]) -> Figures:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    rows, queries, truth = held_out(x)
+    before = resident_mb()
+    index = faiss.IndexHNSWFlat(x.shape[1], 16)
+    index.hnsw.efConstruction = 200
+    _, seconds = timed(lambda: index.add(rows))
+    out: Figures = {"build s": seconds, "memory MB": resident_mb() - before}
+    for ef in p["ef"]:
+        index.hnsw.efSearch = ef
+        out[f"ef {ef}"] = ask(lambda q: index.search(q, 10)[1], queries, truth)
+    return out
+
+
+def passing(x: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, queries, which rows pass, true neighbours of the queries among them)."""
+    rows, queries = x[:-1_000], np.asarray(x[-1_000:])
+    passes = np.random.default_rng(3).random(len(rows)) < share
+    ids = np.flatnonzero(passes).astype(np.uint32)
+    return rows, queries, passes, ids[true_neighbors(np.asarray(rows[ids]), queries, 10)]
+
+
+def filtered_ours(x: np.ndarray, p: dict[str, Any]) -> Figures:
+    core = ours()
+    rows, queries, passes, truth = passing(x, p["share"])
+    index, seconds = timed(lambda: core.Index.build(rows))
+    ids = np.flatnonzero(passes).astype(np.uint32)
+    return {
+        "build s": seconds,
+        "by mask": ask(lambda q: index.search(q, 10, where=passes)[0], queries, truth),
+        "by ids": ask(lambda q: index.search(q, 10, where=ids)[0], queries, truth),
+    }
+
+
+def filtered_hnswlib(x: np.ndarray, p: dict[str, Any]) -> Figures:
+    import hnswlib
+
+    rows, queries, passes, truth = passing(x, p["share"])
+    index = hnswlib.Index("l2", x.shape[1])
+    index.set_num_threads(1)
+    index.init_index(len(rows), ef_construction=200, M=16)
+    _, seconds = timed(lambda: index.add_items(np.asarray(rows)))
+    index.set_ef(320)
+    allowed = set(np.flatnonzero(passes).tolist())
+    asked = ask(lambda q: index.knn_query(q, 10, filter=allowed.__contains__)[0], queries[:200], truth[:200])
+    return {"build s": seconds, "by function": asked}
 
 
 def main() -> None:
