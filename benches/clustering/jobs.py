@@ -34,6 +34,12 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
+def peak_mb() -> int:
+    """Most resident memory of the process so far, mapped files included."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 if sys.platform != "darwin" else 1024**2))
+
+
 def ours() -> Any:
     """The core, on as many threads as asked for."""
     from lmsys_rs import _core
@@ -142,7 +148,8 @@ def recall(x: np.ndarray, ids: np.ndarray) -> float:
 def graph_ours(x: np.ndarray, p: dict[str, Any]) -> Figures:
     core = ours()
     graph, seconds = timed(lambda: core.KnnGraph.build(x, 15, recall=p["recall"]))
-    return {"s": seconds, "recall": recall(x, np.asarray(graph.indices)), "reported": graph.recall}
+    peak = peak_mb()  # before recall is measured
+    return {"s": seconds, "recall": recall(x, np.asarray(graph.indices)), "reported": graph.recall, "peak MB": peak}
 
 
 def graph_pynndescent(x: np.ndarray, p: dict[str, Any]) -> Figures:
@@ -154,7 +161,8 @@ def graph_pynndescent(x: np.ndarray, p: dict[str, Any]) -> Figures:
 
     build(x[:3_000])
     ids, seconds = timed(lambda: build(x))
-    return {"s": seconds, "recall": recall(x, ids)}
+    peak = peak_mb()
+    return {"s": seconds, "recall": recall(x, ids), "peak MB": peak}
 
 
 def graph_hnswlib(x: np.ndarray, p: dict[str, Any]) -> Figures:
@@ -169,7 +177,8 @@ def graph_hnswlib(x: np.ndarray, p: dict[str, Any]) -> Figures:
         return index.knn_query(x, 16)[0]
 
     ids, seconds = timed(build)
-    return {"s": seconds, "recall": recall(x, ids)}
+    peak = peak_mb()
+    return {"s": seconds, "recall": recall(x, ids), "peak MB": peak}
 
 
 # ---- density ----------------------------------------------------------------------------------------------------
@@ -398,8 +407,7 @@ def main() -> None:
     if settings.get("n"):
         x = x[: settings["n"]]
     figures = globals()[f"{job}_{engine}"](x, settings)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    figures["peak MB"] = round(peak / (1024 if sys.platform != "darwin" else 1024**2))
+    figures.setdefault("peak MB", peak_mb())
     print(json.dumps(figures))
 
 

@@ -20,7 +20,7 @@ const LIST_ROWS: usize = 96;
 /// Rows that look into lists together.
 const BLOCK_ROWS: usize = 2048;
 /// Rows whose neighbors are found exactly: half to learn from, half to measure by.
-const SAMPLE_ROWS: usize = 512;
+const SAMPLE_ROWS: usize = 1_024;
 /// Share of the neighbors that lists are asked for; the rest is cheaper found by joining.
 const FIRST_RECALL: f64 = 0.85;
 /// By which share of what may be missing more is aimed for: a sample is only a sample.

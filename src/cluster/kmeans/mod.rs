@@ -102,7 +102,7 @@ pub fn kmeans(vectors: Vectors<'_>, weights: Option<&[f32]>, params: &KMeansPara
         let seed = Rng::new(params.random_state, attempt as u64).next_u64();
         let start = match &params.init {
             Init::Centroids(start) => start.clone(),
-            Init::PlusPlus => seeding::spread(vectors, weights, k, seed, task)?,
+            Init::PlusPlus => seeding::spread(vectors, weights, k, seeding::MANY, seed, task)?,
             Init::Random => seeding::random_rows(vectors, weights, k, seed),
         };
         let candidate = lloyd(vectors, weights, start, params.max_iter, tolerance, task)?;

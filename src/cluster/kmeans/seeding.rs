@@ -13,20 +13,32 @@ use crate::vectors::Vectors;
 const ROWS: usize = 16_384;
 /// Passes that draw candidates.
 const ROUNDS: usize = 5;
+/// Candidates per cluster that k-means starts from.
+pub const MANY: usize = 3;
+/// Candidates per cluster where a whole pass follows that places centroids anew.
+pub const FEW: usize = 2;
 /// Candidates whose distances to each other fit into memory (256 MB).
 const MOST_CANDIDATES: usize = 8_192;
 
 /// `k` rows far apart: candidates by k-means|| (Bahmani and others 2012, algorithm 2: each pass draws rows with
 /// probability proportional to weight times squared distance to the nearest one so far), and of these, weighted by the
 /// rows they stand for, the best by greedy k-means++ (Arthur, Vassilvitskii 2007, section 7). On a seeded sample where
-/// there are many rows: the steps that follow cost more than a perfect start saves.
-pub fn spread(vectors: Vectors<'_>, weights: Option<&[f32]>, k: usize, seed: u64, task: &Task) -> Result<Vec<f32>> {
+/// there are many rows: the steps that follow cost more than a perfect start saves. `of_each` candidates are drawn for
+/// each cluster.
+pub fn spread(
+    vectors: Vectors<'_>,
+    weights: Option<&[f32]>,
+    k: usize,
+    of_each: usize,
+    seed: u64,
+    task: &Task,
+) -> Result<Vec<f32>> {
     let dim = vectors.dim();
     let sample = sample_rows(vectors.n(), ROWS.max(16 * k), seed);
     let data: Vec<f32> = sample.iter().flat_map(|i| vectors.row(*i as usize).iter().copied()).collect();
     let rows = Vectors::new(&data, sample.len(), dim)?;
     let weight: Vec<f64> = sample.iter().map(|i| weights.map_or(1.0, |weights| weights[*i as usize] as f64)).collect();
-    let candidates = candidates(rows, &weight, k, seed, task)?;
+    let candidates = candidates(rows, &weight, k, of_each, seed, task)?;
     let chosen: Vec<f32> = candidates.iter().flat_map(|i| rows.row(*i).iter().copied()).collect();
     let mut stands_for = vec![0f64; candidates.len()];
     for (row, label) in nearest(rows, &chosen, task)?.0.iter().enumerate() {
@@ -43,9 +55,16 @@ fn nearest(rows: Vectors<'_>, chosen: &[f32], task: &Task) -> Result<(Vec<u32>, 
     Ok((assignment.labels().to_vec(), assignment.squared_distances()))
 }
 
-/// About three rows per cluster, ascending, far apart.
-fn candidates(rows: Vectors<'_>, weight: &[f64], k: usize, seed: u64, task: &Task) -> Result<Vec<usize>> {
-    let wanted = (3 * k).max(k + 16).min(MOST_CANDIDATES.max(k + k / 4)).min(rows.n());
+/// About `of_each` rows per cluster, ascending, far apart.
+fn candidates(
+    rows: Vectors<'_>,
+    weight: &[f64],
+    k: usize,
+    of_each: usize,
+    seed: u64,
+    task: &Task,
+) -> Result<Vec<usize>> {
+    let wanted = (of_each * k).max(k + 16).min(MOST_CANDIDATES.max(k + k / 4)).min(rows.n());
     let mut rng = Rng::new(seed, 0);
     let mut chosen = vec![draw(weight, rng.unit())];
     let mut squared = vec![f64::INFINITY; rows.n()];
