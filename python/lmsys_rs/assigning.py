@@ -69,8 +69,13 @@ class AssignReport:
 
 @dataclass(frozen=True)
 class _Clusters:
-    """Centroids of a run's own members, (n_clusters, dim) float32, and from which distance on a text is far."""
+    """Centroids of a run's own members, by cluster id, float32, and from which distance on a text is far.
 
+    Attributes:
+        present: ids with members; others were merged or deleted.
+    """
+
+    present: npt.NDArray[np.int32]
     centroids: npt.NDArray[np.float32]
     far: npt.NDArray[np.float64]
     share_far: float
@@ -102,13 +107,14 @@ def assign(session: Session, run_id: str = "latest", *, on_event: OnEvent = igno
             raise StoreError(f"{missing:,} new texts have no vector of {embedding.embedder_id} yet", hint="lmsys embed")
         vectors = session.vectors(embedding)
         own = members.filter(~members["assigned"])
-        before = _clusters(vectors, own["text_id"].to_numpy(), own["cluster_id"].to_numpy(), run.n_clusters)
+        before = _clusters(vectors, own["text_id"].to_numpy(), own["cluster_id"].to_numpy(), run.next_cluster_id)
         on_event(Event("started", "assign", 0, len(new_ids), "texts"))
         labels = np.full(len(new_ids), NOISE, dtype=np.int32)
         distances = np.zeros(len(new_ids))
         for start, rows in _chunks(vectors, new_ids):
             part = slice(start, start + len(rows))
-            labels[part], distances[part] = _nearest(rows, before.centroids)
+            nearest, distances[part] = _nearest(rows, before.centroids[before.present])
+            labels[part] = before.present[nearest]
             on_event(Event("advanced", "assign", part.stop, len(new_ids), "texts"))
         is_far = distances > before.far[labels]
         placed = labels.copy()
@@ -162,7 +168,8 @@ def _clusters(
         if len(theirs):
             far[i] = float(np.quantile(theirs, FAR_QUANTILE, method="higher"))
     share_far = float((distances > far[labels]).mean()) if len(labels) else 0.0
-    return _Clusters(centroids, far, share_far, sizes)
+    present = np.flatnonzero(sizes).astype(np.int32)
+    return _Clusters(present, centroids, far, share_far, sizes)
 
 
 def _nearest(

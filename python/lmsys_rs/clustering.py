@@ -303,6 +303,7 @@ def _unnamed_clusters(
             n_queries=int(n_queries[cluster_id + 1]),
             title="Unclustered" if cluster_id == NOISE else f"Cluster {cluster_id}",
             description="",
+            title_source="none",
         )
         for cluster_id, size in zip(found, sizes, strict=True)
     ]

@@ -98,6 +98,7 @@ def _delete(session: Session, dataset: str | None) -> Deletion:
             runs = plan.runs if dataset is not None else [run.run_id for run in reading.runs(connection)]
             for run_id in runs:
                 writing.delete_run(connection, run_id)
+            writing.forget_answers(connection, None if dataset is None else runs)
             files = [file for record in found for file in writing.delete_dataset(connection, record.id)]
             derived = [
                 *reading.array_files(connection, "columns"),

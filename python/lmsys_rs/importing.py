@@ -221,6 +221,7 @@ def _import_run(session: Session, old: QueriesDatabase, row: dict[str, Any], tex
             n_queries=int(assigned.weights[assigned.labels == label].sum()),
             title=names.get(int(label), ("Unclustered" if label < 0 else f"Cluster {label}", ""))[0],
             description=names.get(int(label), ("", ""))[1],
+            title_source="llm" if int(label) in names else "none",
         )
         for label, size in zip(found, sizes, strict=True)
     ]
@@ -298,7 +299,7 @@ def _import_said(session: Session, old: QueriesDatabase, run_id: str) -> tuple[i
         {
             **{"run_id": run_id, "cluster_id": row["original_cluster_id"], "kind": "orphan", "editor": None},
             **{"old": json.dumps({"query_id": row["query_id"]}), "new": "{}", "reason": row["reason"]},
-            "created_at": _iso(row["orphaned_at"]),
+            **{"created_at": _iso(row["orphaned_at"]), "state": "kept"},
         }
         for row in old.rows("orphaned_queries", run_id=run_id)
     ]
@@ -352,7 +353,7 @@ def _node(hierarchy_id: str, row: dict[str, Any]) -> dict[str, Any]:
 def _edit(row: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"run_id": row["run_id"], "cluster_id": row["cluster_id"], "kind": str(row["edit_type"] or "unknown")},
-        **{"editor": row["editor"], "reason": row["reason"], "created_at": _iso(row["timestamp"])},
+        **{"editor": row["editor"], "reason": row["reason"], "created_at": _iso(row["timestamp"]), "state": "kept"},
         "old": json.dumps(_json(row["old_value"], {}), ensure_ascii=False),
         "new": json.dumps(_json(row["new_value"], {}), ensure_ascii=False),
     }

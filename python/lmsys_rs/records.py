@@ -309,7 +309,12 @@ class EmbeddingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One finished clustering: which texts, how, with which seed, by which version."""
+    """One finished clustering: which texts, how, with which seed, by which version.
+
+    Attributes:
+        next_cluster_id: ids below it are or were clusters; after edits some of them are none.
+        summary_run_id: the naming that the titles come from.
+    """
 
     run_id: str
     algorithm: str
@@ -328,13 +333,16 @@ class RunRecord:
     program_version: str
     created_at: str
     seconds: float
+    next_cluster_id: int = 0
+    summary_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRecord:
     """One cluster of a run. ``size`` counts distinct texts, ``n_queries`` how often they were asked.
 
-    ``terms`` are (term, weight), best first; ``representatives`` are text ids, the medoid first.
+    ``terms`` are (term, weight), best first; ``representatives`` are text ids, the medoid first. ``title_source`` is
+    offline, llm, user or none; ``title_rank`` is 1 where of all clusters this one is nearest to its title.
     """
 
     run_id: str
@@ -346,6 +354,8 @@ class ClusterRecord:
     terms: tuple[tuple[str, float], ...] = ()
     representatives: tuple[int, ...] = ()
     medoid: int | None = None
+    title_source: str = "offline"
+    title_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,9 +113,10 @@ def search_clusters(
     encoder = encoder or encoder_of(embedding)
     if not run.n_clusters:
         return ()
-    centroids = _centroids(session.vectors(embedding), members, run.n_clusters)
+    centroids = _centroids(session.vectors(embedding), members, run.next_cluster_id)
     distances = np.linalg.norm(centroids - encoder.embed([text]), axis=1)
-    order = np.argsort(distances, kind="stable")[:n_results]
+    # an id whose cluster was merged or deleted has no centroid
+    order = [i for i in np.argsort(distances, kind="stable") if int(i) in clusters][:n_results]
     return tuple(
         ClusterHit(
             cluster_id=int(i),

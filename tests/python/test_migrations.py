@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lmsys_rs import deleting, labeling, selection, signals, verifying, views
-from lmsys_rs.errors import StoreError
+from lmsys_rs import curation, deleting, labeling, selection, signals, verifying, views
+from lmsys_rs.errors import InvalidInputError, StoreError
 from lmsys_rs.records import Filters
 from lmsys_rs.session import open_session
-from lmsys_rs.store import migrating, reading
+from lmsys_rs.store import editing, migrating, reading
 
 FIXTURES = Path(__file__).parent / "fixtures"
-RELEASED = ["0001", "0002"]
+RELEASED = ["0001", "0002", "0003"]
 
 # what 0001 kept, in the words of that schema
 OLD_ROWS = {
@@ -86,6 +87,41 @@ def test_second_schema_learns_of_nearest_clusters_and_recall_and_goes_back(tmp_p
         assert (
             connection.execute("SELECT run_id, text_id, cluster_id, probability FROM membership").fetchall() == before
         )
+
+
+def test_third_schema_keeps_what_was_said_of_clusters_and_goes_back(tmp_path: Path) -> None:
+    folder = unpacked("0003", tmp_path)
+    questions = (
+        "SELECT summary_run_id, run_id, alias, model, parameters, created_at FROM summary_run",
+        "SELECT summary_run_id, cluster_id, title, description, n_queries, representatives FROM summary",
+        "SELECT * FROM hierarchy_node ORDER BY node_id",
+        "SELECT id, run_id, cluster_id, kind, editor, old, new, reason, created_at FROM edit",
+        "SELECT * FROM cluster_note",
+        "SELECT run_id, cluster_id, title, description, terms FROM cluster ORDER BY 1, 2",
+        "SELECT run_id, text_id, cluster_id, nearest_id FROM membership ORDER BY 1, 2",
+    )
+
+    def rows() -> list[Any]:
+        with closing(sqlite3.connect(folder / "lmsys.db")) as connection:
+            return [connection.execute(question).fetchall() for question in questions]
+
+    before = rows()
+    assert all(before)
+    with open_session(folder) as session:
+        with session.store.reading() as connection:
+            assert not migrating.differences(connection)
+            runs = reading.runs(connection)
+            assert [run.next_cluster_id for run in runs] == [run.n_clusters for run in runs]
+            (edit,) = editing.edits(connection, runs[1].run_id)
+        assert (edit.kind, edit.state) == ("rename", "kept")
+        with pytest.raises(InvalidInputError, match="nothing to undo"):
+            curation.undo(session, runs[1].run_id)
+        assert verifying.verify(session).is_sound
+        assert rows() == before
+        session.store.migrate_to("0003")
+    assert rows() == before
+    with closing(sqlite3.connect(folder / "lmsys.db")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0003",)
 
 
 def test_old_workspace_is_opened_with_everything_in_it(old: Path) -> None:

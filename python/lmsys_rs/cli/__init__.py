@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lmsys_rs.cli import care, cluster, evaluate, load, maps, model, query, render, run, status
+from lmsys_rs.cli import care, cluster, edit, evaluate, load, maps, model, query, render, run, status
 from lmsys_rs.engine import configure_engine
 from lmsys_rs.errors import LmsysError
 
@@ -45,6 +45,7 @@ app = typer.Typer(
 for group in (run, load, cluster, maps, query, care, evaluate, status):
     group.register(app)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(edit.app, name="edit")
 app.add_typer(model.app, name="models")
 app.add_typer(care.db, name="db")
 

@@ -436,6 +436,8 @@ def clusters(connection: Connection, run_id: str) -> list[ClusterRecord]:
             terms=tuple((str(term), float(weight)) for term, weight in json.loads(row.terms)),
             representatives=tuple(json.loads(row.representatives)),
             medoid=row.medoid,
+            title_source=row.title_source,
+            title_rank=row.title_rank,
         )
         for row in rows
     ]

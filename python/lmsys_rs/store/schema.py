@@ -24,19 +24,24 @@ __all__ = [
     "APPLICATION_ID",
     "SCHEMA_VERSION",
     "array_file",
+    "classification",
     "cluster",
     "cluster_note",
     "conversation",
     "dataset",
     "edit",
+    "edit_move",
     "embedding",
     "graph",
     "hierarchy",
     "hierarchy_node",
+    "llm_entry",
     "membership",
     "metadata",
     "projection",
     "query",
+    "reviewed_label",
+    "rule",
     "run",
     "segment",
     "source",
@@ -48,7 +53,7 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x4C4D5359  # "LMSY" in the header of the SQLite file: `file lmsys.db` can tell it from any other
-SCHEMA_VERSION = "0003"  # the newest migration that this program knows
+SCHEMA_VERSION = "0004"  # the newest migration that this program knows
 
 metadata = MetaData()
 
@@ -239,6 +244,9 @@ run = Table(
     Column("program_version", Text, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("seconds", Float, nullable=False),
+    # ids below this are or were clusters of the run: edits make new ones, and no id is given twice
+    Column("next_cluster_id", Integer, nullable=False, server_default="0"),
+    Column("summary_run_id", Text),  # the naming that the titles of the clusters come from
 )
 Index("ix_run_created_at", run.c.created_at)
 
@@ -254,6 +262,8 @@ cluster = Table(
     Column("terms", Text, nullable=False),  # JSON list of [term, weight]
     Column("representatives", Text, nullable=False),  # JSON list of text ids
     Column("medoid", Integer),
+    Column("title_source", Text, nullable=False, server_default="offline"),  # offline, llm, user or none
+    Column("title_rank", Integer),  # 1: of all clusters this one is nearest to its title; null: not measured
     sqlite_with_rowid=False,
 )
 
@@ -266,6 +276,7 @@ membership = Table(
     Column("probability", Float),
     Column("assigned", Boolean, nullable=False),  # placed into the finished run, not clustered
     Column("nearest_id", Integer),  # cluster_id, and for noise the nearest cluster, where the algorithm tells
+    Column("original_id", Integer),  # the cluster that the algorithm gave, of texts that a person moved
     sqlite_with_rowid=False,
 )
 Index("ix_membership_cluster", membership.c.run_id, membership.c.cluster_id, membership.c.text_id)
@@ -280,6 +291,8 @@ summary_run = Table(
     Column("model", Text),
     Column("parameters", Text, nullable=False),  # JSON
     Column("created_at", Text, nullable=False),
+    Column("refines", Text),  # the summary run whose titles this one improves
+    Column("cost", Float),  # US dollars that were paid for it
 )
 Index("ix_summary_run_run", summary_run.c.run_id, summary_run.c.created_at)
 
@@ -292,6 +305,9 @@ summary = Table(
     Column("description", Text, nullable=False),
     Column("n_queries", Integer),
     Column("representatives", Text, nullable=False),  # JSON list of texts
+    Column("source", Text, nullable=False, server_default="llm"),  # offline, llm or user
+    Column("title_rank", Integer),  # as of a cluster
+    Column("note", Text),  # why it is offline in a naming by a model, or what was asked to be improved
     sqlite_with_rowid=False,
 )
 
@@ -330,6 +346,7 @@ edit = Table(
     Column("new", Text, nullable=False),  # JSON
     Column("reason", Text),
     Column("created_at", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="done"),  # done, undone, or kept (older than undo)
 )
 Index("ix_edit_cluster", edit.c.run_id, edit.c.cluster_id, edit.c.id)
 
@@ -346,3 +363,75 @@ cluster_note = Table(
     Column("updated_at", Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# the texts that an edit moved from one cluster to another
+edit_move = Table(
+    "edit_move",
+    metadata,
+    Column("edit_id", Integer, ForeignKey("edit.id"), primary_key=True),
+    Column("from_id", Integer, primary_key=True, autoincrement=False),
+    Column("to_id", Integer, primary_key=True, autoincrement=False),
+    Column("n_texts", Integer, nullable=False),
+    Column("text_ids", LargeBinary, nullable=False),  # ascending u32, little-endian, as differences, zlib
+    sqlite_with_rowid=False,
+)
+
+# "texts matching this belong there": applied to new texts and to new runs
+rule = Table(
+    "rule",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("condition", Text, nullable=False),  # SQL, as --where
+    Column("title", Text, nullable=False),  # of the cluster they belong to
+    Column("run_id", Text),  # where it was made, and which cluster was meant there
+    Column("cluster_id", Integer),
+    Column("editor", Text),
+    Column("reason", Text),
+    Column("created_at", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+)
+
+# what a language model answered, by what was asked: nothing is paid twice
+llm_entry = Table(
+    "llm_entry",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("run_id", Text),  # whose texts were asked about; it goes with them
+    Column("content", Text, nullable=False),  # JSON
+    Column("created_at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_llm_entry_run", llm_entry.c.run_id, llm_entry.c.key)
+
+# one labelling of texts or clusters by a template of labels
+classification = Table(
+    "classification",
+    metadata,
+    Column("classification_id", Text, primary_key=True),
+    Column("template", Text, nullable=False),  # its name: the results are column label_NAME
+    Column("template_hash", Text, nullable=False),
+    Column("content", Text, nullable=False),  # JSON of the template
+    Column("unit", Text, nullable=False),  # text or cluster
+    Column("method", Text, nullable=False),  # zero-shot, head or llm
+    Column("model", Text),
+    Column("run_id", Text),  # of clusters
+    Column("parameters", Text, nullable=False),  # JSON
+    Column("n_labelled", Integer, nullable=False),
+    Column("file", Text, nullable=False),  # array file with the labels
+    Column("cost", Float),
+    Column("created_at", Text, nullable=False),
+)
+Index("ix_classification_template", classification.c.template, classification.c.created_at)
+
+# labels that a person gave, to train and to judge classifiers
+reviewed_label = Table(
+    "reviewed_label",
+    metadata,
+    Column("template", Text, primary_key=True),
+    Column("text_id", Integer, ForeignKey("text.text_id"), primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("editor", Text),
+    Column("created_at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_reviewed_label_text", reviewed_label.c.text_id, reviewed_label.c.template)

@@ -31,6 +31,8 @@ __all__ = [
     "delete_dataset",
     "delete_run",
     "finish_source",
+    "forget_answers",
+    "insert_clusters",
     "next_generation",
     "now",
     "put_embedding",
@@ -158,23 +160,35 @@ def delete_dataset(connection: Connection, dataset_id: int) -> list[str]:
         f"UPDATE text SET text = '', n_chars = 0, hash = CAST('gone ' || text_id AS BLOB), {cleared}"
         " WHERE text_id IN (SELECT text_id FROM gone)"
     )
+    connection.exec_driver_sql("DELETE FROM reviewed_label WHERE text_id IN (SELECT text_id FROM gone)")
     next_generation(connection)
     return files
 
 
 def delete_run(connection: Connection, run_id: str) -> None:
-    """Delete a run with its clusters and members."""
-    for part, whole, key in (
-        (schema.summary, schema.summary_run, "summary_run_id"),
-        (schema.hierarchy_node, schema.hierarchy, "hierarchy_id"),
+    """Delete a run with its clusters and members, and all that was said of them. Paid answers stay."""
+    for part, whole, key, refers in (
+        (schema.summary, schema.summary_run, "summary_run_id", "summary_run_id"),
+        (schema.hierarchy_node, schema.hierarchy, "hierarchy_id", "hierarchy_id"),
+        (schema.edit_move, schema.edit, "id", "edit_id"),
     ):
         theirs = select(whole.c[key]).where(whole.c.run_id == run_id)
-        connection.execute(delete(part).where(part.c[key].in_(theirs)))
+        connection.execute(delete(part).where(part.c[refers].in_(theirs)))
+    connection.execute(update(schema.rule).where(schema.rule.c.run_id == run_id).values(run_id=None, cluster_id=None))
     for table in (
         *(schema.summary_run, schema.hierarchy, schema.edit, schema.cluster_note),
         *(schema.membership, schema.cluster, schema.run),
     ):
         connection.execute(delete(table).where(table.c.run_id == run_id))
+
+
+def forget_answers(connection: Connection, run_ids: Sequence[str] | None) -> None:
+    """Delete what language models answered about the texts of these runs, of all with None: it may quote them."""
+    e = schema.llm_entry
+    if run_ids is None:
+        connection.execute(delete(e))
+    for run_id in run_ids or ():
+        connection.execute(delete(e).where(e.c.run_id == run_id))
 
 
 def add_array_files(connection: Connection, files: Sequence[ArrayFileRecord]) -> None:
@@ -284,8 +298,9 @@ def add_run(
         "nearest_id",
     )
     insert_rows(connection, INSERT_MEMBER, members)
-    _insert_clusters(connection, clusters)
+    insert_clusters(connection, clusters)
     values = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    values["next_cluster_id"] = max(record.next_cluster_id, record.n_clusters)
     values["parameters"] = json.dumps(record.parameters, sort_keys=True)
     values["filters"] = json.dumps(record.filters, sort_keys=True)
     connection.execute(insert(schema.run).values(**values))
@@ -336,11 +351,12 @@ def add_members(
 def set_clusters(connection: Connection, run_id: str, clusters: Sequence[ClusterRecord]) -> None:
     """Replace titles, descriptions, terms and representatives of a run."""
     connection.execute(delete(schema.cluster).where(schema.cluster.c.run_id == run_id))
-    _insert_clusters(connection, clusters)
+    insert_clusters(connection, clusters)
     connection.execute(update(schema.run).where(schema.run.c.run_id == run_id).values(labeled=True))
 
 
-def _insert_clusters(connection: Connection, clusters: Sequence[ClusterRecord]) -> None:
+def insert_clusters(connection: Connection, clusters: Sequence[ClusterRecord]) -> None:
+    """Store clusters that are not there yet."""
     rows = [
         {
             "run_id": c.run_id,
@@ -352,6 +368,8 @@ def _insert_clusters(connection: Connection, clusters: Sequence[ClusterRecord]) 
             "terms": json.dumps(c.terms, ensure_ascii=False),
             "representatives": json.dumps(c.representatives),
             "medoid": c.medoid,
+            "title_source": c.title_source,
+            "title_rank": c.title_rank,
         }
         for c in clusters
     ]

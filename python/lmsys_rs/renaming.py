@@ -1,0 +1,127 @@
+"""What clusters that an edit changed are about now: terms, typical texts, an offline title and description.
+
+It looks at the changed clusters alone, so that an edit of a large run takes no longer than of a small one. What a
+person or a model called a cluster stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lmsys_rs import _core
+from lmsys_rs.labeling import N_REPRESENTATIVES, N_TERMS, describe
+from lmsys_rs.layouts import selected_vectors
+from lmsys_rs.records import ClusterRecord, RunRecord
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading
+from lmsys_rs.titles import sentence_case, unique
+
+__all__ = ["redescribed"]
+
+EXAMPLE_CHARS = 90
+MAX_TEXTS = 20_000  # of a cluster that are read for its terms: an even sample of more says the same
+
+
+def redescribed(
+    session: Session,
+    run: RunRecord,
+    records: Sequence[ClusterRecord],
+    *,
+    text_ids: npt.NDArray[np.uint32],
+    labels: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float32],
+    anew: Sequence[int],
+    taken: Sequence[str],
+) -> list[ClusterRecord]:
+    """The clusters of ``records`` as their texts (``labels`` of ``text_ids``) make them.
+
+    Args:
+        anew: those whose terms and typical texts are chosen anew; of the others only counts are written.
+        taken: titles that a cluster without one must not get.
+    """
+    chosen = {record.cluster_id: record for record in records if record.cluster_id in set(anew)}
+    found = {record.cluster_id: record for record in records}
+    for record in records:
+        if record.cluster_id not in chosen:
+            here = set(text_ids[labels == record.cluster_id].tolist())
+            kept = tuple(i for i in record.representatives if i in here)
+            medoid = record.medoid if record.medoid in here else (kept[0] if kept else None)
+            found[record.cluster_id] = replace(record, representatives=kept, medoid=medoid)
+    if chosen:
+        found |= _chosen_anew(session, run, list(chosen.values()), text_ids, labels, weights, taken)
+    return [_described(session, record) for record in found.values()]
+
+
+def _chosen_anew(
+    session: Session,
+    run: RunRecord,
+    records: list[ClusterRecord],
+    text_ids: npt.NDArray[np.uint32],
+    labels: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float32],
+    taken: Sequence[str],
+) -> dict[int, ClusterRecord]:
+    numbers = np.full(int(labels.max(initial=0)) + 2, -1, dtype=np.int32)  # the last entry serves label -1
+    for number, record in enumerate(records):
+        numbers[record.cluster_id] = number
+    rows = np.flatnonzero(numbers[labels] >= 0)
+    rows = np.sort(np.concatenate([_sample(rows[numbers[labels[rows]] == n]) for n in range(len(records))]))
+    ids, dense, heavy = text_ids[rows], numbers[labels[rows]], weights[rows]
+    with session.store.reading() as connection:
+        texts = reading.texts_of(connection, ids)
+    terms = _core.top_terms(texts, dense, n_clusters=len(records), weights=heavy, n_terms=N_TERMS, min_count=1)
+    if run.embedder_id is None:
+        typical = [ids[dense == n][:N_REPRESENTATIVES].tolist() for n in range(len(records))]
+    else:
+        vectors = selected_vectors(session, session.embedding(run.embedder_id), ids)
+        chosen = _core.diverse_representatives(
+            vectors, dense, n_clusters=len(records), n_representatives=N_REPRESENTATIVES, weights=heavy
+        )
+        typical = [[int(ids[row]) for row in rows] for rows in chosen]
+    found = {}
+    for number, record in enumerate(records):
+        found[record.cluster_id] = replace(
+            record,
+            terms=tuple((term, round(float(weight), 6)) for term, weight in terms[number]),
+            representatives=tuple(typical[number]),
+            medoid=typical[number][0] if typical[number] else None,
+        )
+    untitled = [i for i, record in found.items() if not record.title]
+    for i in untitled:
+        (title,) = unique([_candidates(found[i], _example(session, found[i].medoid))], taken)
+        found[i] = replace(found[i], title=title, title_source="offline")
+        taken = [*taken, title]
+    return found
+
+
+def _candidates(record: ClusterRecord, example: str) -> list[str]:
+    """Titles of a new cluster, best first."""
+    terms = [term for term, _ in record.terms]
+    joined = [", ".join(terms[:n]) for n in (3, 4, 5) if terms]
+    return [sentence_case(title) for title in (*joined, example) if title]
+
+
+def _described(session: Session, record: ClusterRecord) -> ClusterRecord:
+    """With a description that counts what is there now, where a person or a model gave none."""
+    if record.title_source in ("llm", "user"):
+        return record
+    example = _example(session, record.medoid)
+    return replace(record, description=describe(record, [term for term, _ in record.terms], example))
+
+
+def _example(session: Session, text_id: int | None) -> str:
+    if text_id is None:
+        return ""
+    with session.store.reading() as connection:
+        texts = reading.texts_of(connection, np.array([text_id], dtype=np.uint32))
+    return str(pl.Series(_core.cut_texts(texts, EXAMPLE_CHARS))[0] or "").strip()
+
+
+def _sample(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    step = max(1, -(-len(rows) // MAX_TEXTS))
+    return rows[::step]
