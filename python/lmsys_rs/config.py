@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmsys_rs.errors import InvalidInputError, ModelError
 
-__all__ = ["Settings", "bound_polars", "hub_token", "onnxruntime_library", "settings"]
+__all__ = ["Settings", "bound_polars", "hub_token", "onnxruntime_library", "provider_key", "settings"]
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -74,6 +75,28 @@ def hub_token() -> str | None:
     try:
         return stored.read_text(encoding="utf-8").strip() or None
     except OSError:
+        return None
+
+
+def provider_key(names: Sequence[str], *, service: str, user: str) -> str | None:
+    """The key of an LLM provider; never kept by us.
+
+    Args:
+        names: environment variables, the first that is set counts.
+        service, user: where the system's keyring has it; asked only if the package ``keyring`` is installed.
+    """
+    for name in names:
+        key = os.environ.get(name, "").strip()
+        if key:
+            return key
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return None
+    try:
+        return (keyring.get_password(service, user) or "").strip() or None
+    except (KeyringError, OSError):  # no keyring on this machine, or it is locked
         return None
 
 
