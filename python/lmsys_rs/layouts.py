@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from lmsys_rs import _core
 from lmsys_rs.errors import StoreError
-from lmsys_rs.records import ArrayFileRecord, EmbeddingRecord, Event, OnEvent, ignore_events
+from lmsys_rs.records import NOISE, ArrayFileRecord, EmbeddingRecord, Event, OnEvent, ignore_events
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
 from lmsys_rs.workspace import WrittenFile
@@ -25,6 +26,7 @@ from lmsys_rs.workspace import WrittenFile
 __all__ = [
     "N_NEIGHBORS",
     "Progress",
+    "centroids",
     "extended_layout",
     "knn_graph",
     "layout",
@@ -35,6 +37,7 @@ __all__ = [
 
 N_NEIGHBORS = 15
 MAP_MIN_DIST = 0.1
+CHUNK_ROWS = 65_536  # vectors in memory at a time
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,23 @@ def selected_vectors(
     if len(text_ids) and int(text_ids[-1]) - int(text_ids[0]) + 1 == len(text_ids):
         return vectors[int(text_ids[0]) : int(text_ids[-1]) + 1]
     return np.asarray(vectors[text_ids])
+
+
+def centroids(vectors: npt.NDArray[np.float32], members: pl.DataFrame, n_clusters: int) -> npt.NDArray[np.float64]:
+    """Mean direction of each cluster, (n_clusters, dim); zeros where a cluster has no members.
+
+    The vectors are read in pieces, so memory stays small. ``members`` has text_id and cluster_id.
+    """
+    sums = np.zeros((n_clusters, vectors.shape[1]), dtype=np.float64)
+    members = members.filter(pl.col("cluster_id") != NOISE)
+    for offset in range(0, members.height, CHUNK_ROWS):
+        part = members.slice(offset, CHUNK_ROWS).sort("cluster_id", maintain_order=True)
+        labels = part["cluster_id"].to_numpy()
+        present, starts = np.unique(labels, return_index=True)
+        sums[present] += np.add.reduceat(vectors[part["text_id"].to_numpy()], starts, axis=0, dtype=np.float64)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    means: npt.NDArray[np.float64] = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
+    return means
 
 
 def selection_hash(text_ids: npt.NDArray[np.uint32]) -> str:

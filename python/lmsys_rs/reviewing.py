@@ -10,16 +10,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
-from lmsys_rs import columns, judging
+from lmsys_rs import judging
 from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.languages import language_shares
 from lmsys_rs.records import NOISE, ClusterRecord, OnEvent, RunRecord, ignore_events
 from lmsys_rs.session import Session
 from lmsys_rs.store import editing, reading
 from lmsys_rs.titles import is_generic
 
-__all__ = ["Suggestion", "language_shares", "select_bad_clusters", "suggest"]
+__all__ = ["Suggestion", "select_bad_clusters", "suggest"]
 
 MIN_LANGUAGE_SHARE = 0.05  # a language that fewer of a cluster's texts are in does not count as mixed in
 MERGE_SCORE = 0.5  # of `insight.merge_suggestions`
@@ -127,22 +127,6 @@ def select_bad_clusters(
         and (quality is None or (c.cluster_id in notes and notes[c.cluster_id].quality == quality))
     ]
     return sorted(kept, key=lambda c: (-c.n_queries, c.cluster_id))
-
-
-def language_shares(session: Session, run_id: str) -> dict[int, dict[str, float]]:
-    """Per cluster the share of its texts in each detected language; texts too short to tell are left out."""
-    with session.store.reading() as connection:
-        members = reading.members(connection, run_id)
-    texts = columns.frames(session).texts
-    table = members.select("cluster_id", "text_id").with_columns(
-        texts["detected_language"].gather(members["text_id"]).cast(pl.String).alias("language")
-    )
-    table = table.filter(pl.col("language").is_not_null() & (pl.col("language") != "unknown"))
-    counted = table.group_by("cluster_id", "language").len().sort("cluster_id", "len", descending=[False, True])
-    found: dict[int, dict[str, float]] = {}
-    for cluster_id, language, n in counted.rows():
-        found.setdefault(cluster_id, {})[language] = n
-    return {i: {name: n / sum(counts.values()) for name, n in counts.items()} for i, counts in found.items()}
 
 
 def _suspicions(

@@ -14,6 +14,7 @@ import polars as pl
 
 from lmsys_rs import _core
 from lmsys_rs.errors import InvalidInputError, ModelError
+from lmsys_rs.layouts import centroids
 from lmsys_rs.models import Encoder
 from lmsys_rs.records import NOISE, ClusterHit, EmbeddingRecord, Filters, SearchHit, SearchResult
 from lmsys_rs.selection import first_queries, select
@@ -24,7 +25,6 @@ __all__ = ["encoder_of", "search_clusters", "search_queries"]
 
 SNIPPET_CHARS = 160
 NO_ROW = 2**32 - 1
-CHUNK_ROWS = 65_536
 
 
 class TextEncoder(Protocol):
@@ -113,8 +113,8 @@ def search_clusters(
     encoder = encoder or encoder_of(embedding)
     if not run.n_clusters:
         return ()
-    centroids = _centroids(session.vectors(embedding), members, run.next_cluster_id)
-    distances = np.linalg.norm(centroids - encoder.embed([text]), axis=1)
+    means = centroids(session.vectors(embedding), members, run.next_cluster_id)
+    distances = np.linalg.norm(means - encoder.embed([text]), axis=1)
     # an id whose cluster was merged or deleted has no centroid
     order = [i for i in np.argsort(distances, kind="stable") if int(i) in clusters][:n_results]
     return tuple(
@@ -159,20 +159,6 @@ def _nearest(
     ids, distances = index.search(query, k=k, where=where)
     found = ids[0] != NO_ROW
     return ids[0][found], distances[0][found]
-
-
-def _centroids(vectors: npt.NDArray[np.float32], members: pl.DataFrame, n_clusters: int) -> npt.NDArray[np.float64]:
-    """Mean direction of each cluster, (n_clusters, dim); read in pieces, so memory stays small."""
-    sums = np.zeros((n_clusters, vectors.shape[1]), dtype=np.float64)
-    members = members.filter(pl.col("cluster_id") != NOISE)
-    for offset in range(0, members.height, CHUNK_ROWS):
-        part = members.slice(offset, CHUNK_ROWS).sort("cluster_id", maintain_order=True)
-        labels = part["cluster_id"].to_numpy()
-        present, starts = np.unique(labels, return_index=True)
-        sums[present] += np.add.reduceat(vectors[part["text_id"].to_numpy()], starts, axis=0, dtype=np.float64)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    centroids: npt.NDArray[np.float64] = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
-    return centroids
 
 
 def _hits(found: pl.DataFrame, *, has_run: bool) -> list[SearchHit]:

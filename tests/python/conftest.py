@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from lmsys_rs.session import Session, open_session
 
 # tests are strangers to each other and to the workspaces of whoever runs them; programs they start inherit this
 os.environ["LMSYS_REUSE"] = "0"
+
+# the provider stand-in serves the tests of every front end
+sys.path.insert(0, str(Path(__file__).resolve().parent / "llm"))
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

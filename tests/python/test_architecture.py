@@ -77,7 +77,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clustering": {"records", "session", "store", "layouts", "selection", "planning", "_core"},
     "assigning": {"records", "session", "store", "selection", "clustering", "_core"},
     "evaluating": {"models", "_core"},
-    "labeling": {"records", "session", "store", "layouts", "selection", "_core"},
+    # whether a title says anything, and what clusters are called: over strings and arrays
+    "titles": set(),
+    "naming": {"titles", "_core"},
+    # a title is checked with the model that made the vectors
+    "labeling": {"records", "session", "store", "models", "layouts", "selection", "naming"},
     "renaming": {"records", "session", "store", "layouts", "labeling", "titles", "_core"},
     "curation": {"records", "knowledge", "session", "store", "selection", "renaming"},
     "rules": {"records", "knowledge", "session", "store", "conditions", "selection", "curation"},
@@ -85,6 +89,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reviewing": {"records", "session", "store", "judging", "titles", "languages"},
     "prompts": set(),
     "journal": {"session", "store", "llm"},
+    "privacy": {"records", "session", "store", "selection", "views", "_core"},
+    "cluster_prompts": {
+        *("records", "session", "store", "layouts", "languages", "llm", "privacy", "prompts", "titles", "_core"),
+    },
+    "naming_scores": {"records", "session", "store", "layouts", "search", "titles"},
+    "summarizing": {
+        *("records", "knowledge", "session", "store", "llm", "journal", "prompts", "titles"),
+        *("labeling", "cluster_prompts", "naming_scores"),
+    },
     "search": {"records", "session", "store", "models", "layouts", "selection", "_core"},
     "exporting": {"records", "session", "store", "selection"},
     "drawing": {"records", "session", "store", "layouts", "selection", "map"},
@@ -116,7 +129,8 @@ MAY_IMPORT: dict[str, set[str]] = {
             "importing",
             "planning",
         ),
-        *("curation", "rules", "reviewing", "knowledge"),
+        *("curation", "rules", "reviewing", "knowledge", "summarizing", "cluster_prompts", "naming_scores", "privacy"),
+        *("prompts", "llm", "languages"),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "cli": {
@@ -138,7 +152,8 @@ MAY_IMPORT: dict[str, set[str]] = {
             "importing",
             "planning",
         ),
-        *("curation", "rules", "reviewing", "knowledge"),
+        *("curation", "rules", "reviewing", "knowledge", "summarizing", "cluster_prompts", "naming_scores", "privacy"),
+        *("prompts", "llm", "languages"),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "__init__": {"_core", "engine", "api", "distilling", "insight", "models", "readers", "sample"},

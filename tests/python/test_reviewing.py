@@ -7,8 +7,9 @@ from lmsys_rs import _core, curation
 from lmsys_rs.clustering import cluster
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.labeling import label
+from lmsys_rs.languages import language_shares
 from lmsys_rs.records import RunRecord
-from lmsys_rs.reviewing import language_shares, select_bad_clusters, suggest
+from lmsys_rs.reviewing import select_bad_clusters, suggest
 from lmsys_rs.session import Session
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "hierarchies",
     "hierarchy_nodes",
     "llm_contents",
+    "llm_contents_from",
     "put_llm_content",
     "set_titles",
     "summaries",
@@ -202,12 +203,23 @@ def llm_contents(connection: Connection, keys: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def put_llm_content(connection: Connection, key: str, content: Any, *, run_id: str | None) -> None:
-    """Keep what was answered; it goes when the run's texts are deleted."""
+def llm_contents_from(connection: Connection, prefix: str) -> list[Any]:
+    """What is kept under keys that begin with ``prefix``, by key."""
+    e = schema.llm_entry
+    statement = select(e.c.content).where(e.c.key >= prefix, e.c.key < f"{prefix}\U0010ffff").order_by(e.c.key)
+    return [json.loads(content) for content in connection.execute(statement).scalars()]
+
+
+def put_llm_content(connection: Connection, key: str, content: Any, *, run_id: str | None, replace: bool) -> None:
+    """Keep what was answered; it goes when the run's texts are deleted. Without ``replace`` what is there stays."""
     e = schema.llm_entry
     values = {"run_id": run_id, "content": json.dumps(content, ensure_ascii=False), "created_at": now()}
     statement = upsert(e).values(key=key, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
+    if replace:
+        statement = statement.on_conflict_do_update(index_elements=["key"], set_=values)
+    else:
+        statement = statement.on_conflict_do_nothing()
+    connection.execute(statement)
 
 
 def unused_id(connection: Connection, kind: str, wanted: str) -> str:

@@ -1,0 +1,195 @@
+"""What may be shown to people outside: clusters of enough conversations and users, names without personal data.
+
+The gate says and hides; it changes nothing in the workspace. A title of words that stood in few conversations may
+be one person's words: then it is not shown, however large the cluster is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from lmsys_rs import _core, views
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.records import NOISE, ClusterRecord, Filters
+from lmsys_rs.selection import passing
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading
+
+__all__ = ["MIN_CONVERSATIONS", "USER_FIELDS", "ClusterPrivacy", "gate", "personal_kinds", "shareable"]
+
+MIN_CONVERSATIONS = 10
+"""Distinct conversations that a cluster needs to be shown, unless told otherwise."""
+USER_FIELDS = ("user_id", "hashed_ip", "user", "account_id", "session_user", "end_user_id")
+"""Fields of a conversation's other data that name its user, first found first."""
+
+HIDDEN = "Clusters with too few conversations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPrivacy:
+    """Whether a cluster may be shown, and as what.
+
+    Attributes:
+        n_users: distinct users; None where the source names none.
+        title, description: as they may be shown: personal data replaced, single texts left out.
+        reasons: why it may not be shown, or what was replaced; empty where all is well.
+    """
+
+    cluster_id: int
+    title: str
+    description: str
+    n_queries: int
+    n_conversations: int
+    n_users: int | None
+    shown: bool
+    reasons: tuple[str, ...]
+
+
+def gate(
+    session: Session,
+    run_id: str = "latest",
+    *,
+    min_conversations: int = MIN_CONVERSATIONS,
+    min_users: int | None = None,
+) -> list[ClusterPrivacy]:
+    """What of a run may be shown, largest cluster first.
+
+    Args:
+        min_conversations: distinct conversations that a cluster must have.
+        min_users: distinct users that it must have where the source names them; None asks for as many as
+            conversations, 0 for none.
+
+    Raises:
+        InvalidInputError: there is no such run, or a number below 1 (0 of users).
+    """
+    if min_conversations < 1 or (min_users is not None and min_users < 0):
+        raise InvalidInputError(f"a cluster must have at least one conversation: got {min_conversations}")
+    min_users = min_conversations if min_users is None else min_users
+    with session.store.reading() as connection:
+        run = reading.get_run(connection, run_id)
+        clusters = [c for c in reading.clusters(connection, run.run_id) if c.cluster_id != NOISE]
+        members = reading.members(connection, run.run_id).select("text_id", "cluster_id")
+    filters = Filters.from_dict(run.filters).without_limit()
+    found = passing(session, filters, ("conversation_id", "text_id"), text_ids=members["text_id"].to_numpy())
+    table = found.join(members, on="text_id", how="inner").join(_users(session), on="conversation_id", how="left")
+    counted = table.group_by("cluster_id").agg(
+        pl.col("conversation_id").n_unique().alias("conversations"),
+        pl.col("user").drop_nulls().n_unique().alias("users"),
+    )
+    n_of = {row[0]: (row[1], row[2]) for row in counted.rows()}
+    has_users = table["user"].null_count() < table.height
+    common = _words_in(session, table, clusters, min_conversations)
+    result = [
+        _judged(c, n_of.get(c.cluster_id, (0, 0)), has_users, min_conversations, min_users, common) for c in clusters
+    ]
+    return sorted(result, key=lambda one: (-one.n_queries, one.cluster_id))
+
+
+def shareable(judged: Sequence[ClusterPrivacy]) -> pl.DataFrame:
+    """One row for each cluster that may be shown, and one for all others together; no text, no number of a query.
+
+    Columns cluster_id (null for the others), title, description, n_queries, n_conversations, share.
+    """
+    total = sum(one.n_queries for one in judged)
+    shown = [one for one in judged if one.shown]
+    hidden = [one for one in judged if not one.shown]
+    rows = [(one.cluster_id, one.title, one.description, one.n_queries, one.n_conversations) for one in shown]
+    if hidden:
+        text = f"{len(hidden):,} clusters that are not shown by themselves."
+        sums = (sum(one.n_queries for one in hidden), sum(one.n_conversations for one in hidden))
+        rows.append((None, HIDDEN, text, *sums))  # type: ignore[arg-type]  # no id
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "cluster_id": pl.Int32,
+            "title": pl.String,
+            "description": pl.String,
+            "n_queries": pl.Int64,
+            "n_conversations": pl.Int64,
+        },
+        orient="row",
+    )
+    return frame.with_columns((pl.col("n_queries") / max(1, total)).round(4).alias("share"))
+
+
+def personal_kinds(text: str) -> list[str]:
+    """Kinds of personal data and secrets in a text, by name; see docs/signals.md for what is found."""
+    bits = int(pl.DataFrame(_core.text_signals([text]))["personal"][0])
+    return [name for name, bit in _core.PERSONAL_KINDS.items() if bits & bit]
+
+
+def _judged(
+    record: ClusterRecord,
+    counts: tuple[int, int],
+    has_users: bool,
+    min_conversations: int,
+    min_users: int,
+    common: Mapping[int, set[str]],
+) -> ClusterPrivacy:
+    n_conversations, n_users = counts
+    hidden, replaced = [], []
+    if n_conversations < min_conversations:
+        hidden.append(f"{n_conversations} conversations, {min_conversations} are needed")
+    if has_users and n_users < min_users:
+        hidden.append(f"{n_users} users, {min_users} are needed")
+    title, description = record.title, record.description
+    if record.title_source == "offline" or record.title_source == "none":
+        # made of single texts
+        kept = [part for part in _parts(title) if part.casefold() in common.get(record.cluster_id, set())]
+        kept = kept or [t for t, _ in record.terms if t.casefold() in common.get(record.cluster_id, set())][:3]
+        if kept != _parts(title):
+            replaced.append("words of few conversations in the title")
+            title = ", ".join(kept)
+            title = title[:1].upper() + title[1:] or f"Cluster {record.cluster_id}"
+        description = f"{record.n_queries:,} queries."
+    for name, text in (("title", title), ("description", description)):
+        kinds = personal_kinds(text)
+        if kinds:
+            replaced.append(f"{', '.join(kinds)} in the {name}")
+    title, description = pl.Series(_core.redact_texts([title, description])).to_list()
+    return ClusterPrivacy(
+        cluster_id=record.cluster_id,
+        title=title,
+        description=description,
+        n_queries=record.n_queries,
+        n_conversations=n_conversations,
+        n_users=n_users if has_users else None,
+        shown=not hidden,
+        reasons=(*hidden, *replaced),
+    )
+
+
+def _parts(title: str) -> list[str]:
+    return [part.strip() for part in title.split(",") if part.strip()]
+
+
+def _words_in(
+    session: Session, table: pl.DataFrame, clusters: Sequence[ClusterRecord], min_conversations: int
+) -> dict[int, set[str]]:
+    """Per cluster those title parts and terms that stand in the texts of enough of its conversations, case folded."""
+    found: dict[int, set[str]] = {}
+    conversations = table.group_by("cluster_id", "text_id").agg(pl.col("conversation_id").n_unique().alias("n"))
+    for record in clusters:
+        if record.title_source not in ("offline", "none"):
+            continue
+        wanted = {part.casefold() for part in (*_parts(record.title), *(term for term, _ in record.terms))}
+        here = conversations.filter(pl.col("cluster_id") == record.cluster_id).sort("text_id")
+        with session.store.reading() as connection:
+            texts = reading.texts_of(connection, here["text_id"].to_numpy()).str.to_lowercase()
+        found[record.cluster_id] = {
+            part
+            for part in wanted
+            if int(here["n"].filter(texts.str.contains(part, literal=True)).sum()) >= min_conversations
+        }
+    return found
+
+
+def _users(session: Session) -> pl.DataFrame:
+    """conversation_id and user (null where the source names none)."""
+    extra = pl.col("extra")
+    fields = [extra.str.json_path_match(f"$.{name}") for name in USER_FIELDS]
+    user = pl.coalesce(pl.when(field != "").then(field) for field in fields).alias("user")
+    return views.conversations(session).select(pl.col("id").alias("conversation_id"), user).collect()
