@@ -6,6 +6,7 @@ Importing this loads no HTTP library; the extra does when the first call is made
 from __future__ import annotations
 
 from lmsys_rs.llm.asking import OnAnswer, OnToken, ask_all
+from lmsys_rs.llm.batches import ask_batch
 from lmsys_rs.llm.estimating import Estimate, estimate
 from lmsys_rs.llm.models import Model, Price, catalog_about, known_models, resolve_model
 from lmsys_rs.llm.providers import PROVIDERS, Provider
@@ -46,6 +47,7 @@ __all__ = [
     "Report",
     "Request",
     "ask_all",
+    "ask_batch",
     "catalog_about",
     "estimate",
     "estimate_tokens",

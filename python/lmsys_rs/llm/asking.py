@@ -199,7 +199,6 @@ class _Asker:
         async with Transport(
             self.model,
             self.key,
-            concurrency=concurrency,
             timeout_s=self.limits.timeout_s,
             on_hints=self._take_hints,
         ) as self.transport:
