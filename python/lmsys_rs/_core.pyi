@@ -36,6 +36,7 @@ __all__ = [
     "cluster_quality",
     "configure",
     "cut_texts",
+    "covering_representatives",
     "diverse_representatives",
     "group_pairs",
     "knn_outlier_scores",
@@ -102,9 +103,13 @@ def top_terms(
     weights: npt.ArrayLike | None = None,
     n_terms: int = 10,
     min_count: int = 2,
+    max_words: int = 4,
+    nearest: npt.ArrayLike | None = None,
     progress: _Progress | None = None,
 ) -> list[list[tuple[str, float]]]:
-    """c-TF-IDF terms (words, two-word phrases, CJK bigrams) of each cluster 0..n_clusters-1, best first."""
+    """c-TF-IDF terms of each cluster 0..n_clusters-1, best first: words and phrases of up to `max_words` words with no
+    stop word at either end, runs of characters in scripts without spaces. A term that is as common in one of the
+    clusters of its row of `nearest`, (n_clusters, m) with -1 for none, counts half."""
 
 # ---- signals ---------------------------------------------------------------------------------------------------
 
@@ -725,6 +730,16 @@ def place_in_layout(
 
 def medoids(X: _ArrayLike, labels: npt.ArrayLike, *, n_clusters: int, weights: npt.ArrayLike | None = None) -> _Rows:
     """(n_clusters,) row nearest to the mean direction of its cluster; 4294967295 where a cluster is empty."""
+
+def covering_representatives(
+    graph: KnnGraph,
+    labels: npt.ArrayLike,
+    *,
+    n_clusters: int,
+    n_representatives: int = 10,
+    weights: npt.ArrayLike | None = None,
+) -> list[_Rows]:
+    """Rows that together cover each cluster, by facility location over the edges inside; those that cover most first."""
 
 def diverse_representatives(
     X: _ArrayLike,

@@ -1,4 +1,7 @@
-//! Which texts stand for a cluster: the medoid, a diverse set around it, and those most linked within the graph.
+//! Which texts stand for a cluster: the medoid, a diverse set around it, those most linked within the graph, and those
+//! that together cover it.
+
+use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
@@ -103,6 +106,104 @@ pub fn central(
         .collect())
 }
 
+/// Per cluster up to `n_representatives` rows that together cover it: weighted facility location over the edges of the
+/// graph inside, `sum of weight(i) * max over chosen j of likeness(i, j)` with likeness `1 / (1 + distance)` along an
+/// edge of either direction, 1 to itself, 0 elsewhere. Greedy, at least 1 - 1/e of the best (Nemhauser, Wolsey, Fisher
+/// 1978), and lazy: a gain is computed anew only while it leads (Minoux 1978). Ties go to the smaller id.
+///
+/// # Errors
+/// `InvalidInput` when labels or weights do not fit the graph; `Cancelled`.
+pub fn covering(
+    graph: &KnnGraph,
+    labels: &[i32],
+    n_clusters: usize,
+    n_representatives: usize,
+    weights: Option<&[f32]>,
+    task: &Task,
+) -> Result<Vec<Vec<u32>>> {
+    crate::cluster::kmeans::check_weights(weights, graph.n(), "weights")?;
+    let members = members(labels, n_clusters, graph.n())?;
+    task.start(n_clusters as u64);
+    members
+        .par_iter()
+        .map(|rows| {
+            task.check()?;
+            let chosen = cover(graph, labels, rows, n_representatives, weights);
+            task.advance(1);
+            Ok(chosen)
+        })
+        .collect()
+}
+
+/// A row by what it would add; the heap's largest is the best, and of equals the smaller row.
+#[derive(PartialEq)]
+struct Gain {
+    gain: f64,
+    row: usize,
+    /// Rows that were chosen when the gain was computed.
+    n_chosen: usize,
+}
+
+impl Eq for Gain {}
+
+impl PartialOrd for Gain {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Gain {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.gain.total_cmp(&other.gain).then(other.row.cmp(&self.row))
+    }
+}
+
+/// `rows` are ascending; inside, a row is its position among them.
+fn cover(graph: &KnnGraph, labels: &[i32], rows: &[u32], wanted: usize, weights: Option<&[f32]>) -> Vec<u32> {
+    let likenesses = likenesses(graph, labels, rows);
+    let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[rows[row] as usize] as f64);
+    let mut covered = vec![0f64; rows.len()];
+    let gain_of = |row: usize, covered: &[f64]| -> f64 {
+        likenesses[row].iter().map(|(i, likeness)| weight_of(*i) * (likeness - covered[*i]).max(0.0)).sum()
+    };
+    let mut heap: BinaryHeap<Gain> =
+        (0..rows.len()).map(|row| Gain { gain: gain_of(row, &covered), row, n_chosen: 0 }).collect();
+    let mut chosen: Vec<u32> = Vec::with_capacity(wanted.min(rows.len()));
+    while chosen.len() < wanted {
+        let Some(best) = heap.pop() else { break };
+        if best.n_chosen < chosen.len() {
+            heap.push(Gain { gain: gain_of(best.row, &covered), row: best.row, n_chosen: chosen.len() });
+            continue;
+        }
+        chosen.push(rows[best.row]);
+        for (i, likeness) in &likenesses[best.row] {
+            covered[*i] = covered[*i].max(*likeness);
+        }
+    }
+    chosen
+}
+
+/// Of each row those it covers, itself first, with the larger likeness where both directions have an edge.
+fn likenesses(graph: &KnnGraph, labels: &[i32], rows: &[u32]) -> Vec<Vec<(usize, f64)>> {
+    let mut linked: Vec<Vec<(usize, f64)>> = (0..rows.len()).map(|row| vec![(row, 1.0)]).collect();
+    for (row, id) in rows.iter().enumerate() {
+        for (neighbor, distance) in graph.neighbors(*id as usize) {
+            if labels[neighbor as usize] == labels[*id as usize]
+                && let Ok(other) = rows.binary_search(&neighbor)
+            {
+                let likeness = 1.0 / (1.0 + distance as f64);
+                linked[row].push((other, likeness));
+                linked[other].push((row, likeness));
+            }
+        }
+    }
+    for row in &mut linked {
+        row.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+        row.dedup_by_key(|(other, _)| *other);
+    }
+    linked
+}
+
 fn choose(vectors: Vectors<'_>, members: &[u32], wanted: usize, weights: Option<&[f32]>, diversity: f64) -> Vec<u32> {
     let row = |id: u32| vectors.row(id as usize);
     let mut centre = vec![0f64; vectors.dim()];
@@ -165,6 +266,68 @@ mod tests {
         assert_eq!(medoids(vectors, &labels, 3, None, &Task::new()).unwrap()[1..], [4, MISSING]);
         assert!(medoids(vectors, &labels, 1, None, &Task::new()).is_err());
     }
+
+    #[test]
+    fn lazy_greedy_covers_as_greedy_over_all_sets_does() {
+        use rand_xoshiro::Xoshiro256PlusPlus;
+        use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
+        for case in 0..60 {
+            let (n, k) = (7usize, 3usize);
+            let (mut indices, mut distances) = (Vec::new(), Vec::new());
+            for i in 0..n {
+                let mut others: Vec<u32> = (0..n as u32).filter(|j| *j != i as u32).collect();
+                (0..k).for_each(|at| {
+                    let other = at + rng.next_u32() as usize % (others.len() - at);
+                    others.swap(at, other);
+                });
+                let mut lengths: Vec<f32> = (0..k).map(|_| (rng.next_u32() % 8) as f32 / 4.0).collect();
+                lengths.sort_by(f32::total_cmp);
+                indices.extend(&others[..k]);
+                distances.extend(lengths);
+            }
+            let graph = KnnGraph::from_parts(indices, distances, n, k).unwrap();
+            let labels: Vec<i32> = (0..n).map(|i| if case % 3 == 0 { 0 } else { (i % 2) as i32 }).collect();
+            let weights: Vec<f32> = (0..n).map(|_| 1.0 + (rng.next_u32() % 4) as f32).collect();
+            let found = covering(&graph, &labels, 2, 3, Some(&weights), &Task::new()).unwrap();
+
+            let likeness = |i: usize, j: usize| -> f64 {
+                let along = |a: usize, b: usize| graph.neighbors(a).find(|(other, _)| *other == b as u32);
+                if i == j {
+                    return 1.0;
+                }
+                [along(i, j), along(j, i)]
+                    .into_iter()
+                    .flatten()
+                    .map(|(_, d)| 1.0 / (1.0 + d as f64))
+                    .fold(0.0, f64::max)
+            };
+            for (cluster, rows) in found.iter().enumerate() {
+                let members: Vec<usize> = (0..n).filter(|i| labels[*i] == cluster as i32).collect();
+                let value = |chosen: &[u32]| -> f64 {
+                    let nearest = |i: usize| chosen.iter().map(|j| likeness(i, *j as usize)).fold(0.0, f64::max);
+                    members.iter().map(|i| weights[*i] as f64 * nearest(*i)).sum()
+                };
+                assert_eq!(rows.len(), members.len().min(3));
+                for taken in 0..rows.len() {
+                    let with = |j: usize| value(&[&rows[..taken], &[j as u32]].concat());
+                    let best = members.iter().map(|j| with(*j)).fold(0.0, f64::max);
+                    assert!(with(rows[taken] as usize) >= best - 1e-9, "case {case}: {rows:?}");
+                }
+                // the bound against the best of all sets of that size
+                let mut best = 0f64;
+                for mask in 0u32..1 << n {
+                    let set: Vec<u32> = (0..n as u32).filter(|i| mask >> i & 1 == 1).collect();
+                    if set.len() == rows.len() && set.iter().all(|i| labels[*i as usize] == cluster as i32) {
+                        best = best.max(value(&set));
+                    }
+                }
+                assert!(value(rows) >= (1.0 - 1.0 / std::f64::consts::E) * best - 1e-9);
+            }
+        }
+    }
+
     #[test]
     fn the_most_linked_row_is_central() {
         // a star around 0, and a pair; the edge 1 -> 4 leads into another cluster

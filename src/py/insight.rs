@@ -109,6 +109,40 @@ pub fn central_representatives<'py>(
     Ok(chosen.into_iter().map(|rows| arrays::column(py, rows)).collect())
 }
 
+/// Rows that together cover each cluster: weighted facility location over the edges of the graph inside it, by lazy
+/// greedy choice (Minoux 1978).
+///
+/// Args:
+///     graph: a KnnGraph of the rows.
+///     labels: (n,) integers; -1 is noise.
+///     n_clusters: clusters are 0..n_clusters-1.
+///     n_representatives: most rows per cluster.
+///     weights: (n,) how often each row occurs.
+///
+/// Returns:
+///     For each cluster a uint32 array of rows, those that cover most first.
+///
+/// Raises:
+///     InvalidInputError: if labels or weights do not fit the graph.
+#[pyfunction]
+#[pyo3(signature = (graph, labels, *, n_clusters, n_representatives=10, weights=None))]
+pub fn covering_representatives<'py>(
+    py: Python<'py>,
+    graph: &Bound<'py, PyKnnGraph>,
+    labels: &Bound<'py, PyAny>,
+    n_clusters: usize,
+    n_representatives: usize,
+    weights: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let graph = graph.get().0.clone();
+    let (labels, weights) = (arrays::labels(labels, "labels")?, arrays::weights(weights, "weights")?);
+    let labels = labels.as_slice()?;
+    let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
+    let chosen =
+        run(py, None, |task| representatives::covering(&graph, labels, n_clusters, n_representatives, weights, task))?;
+    Ok(chosen.into_iter().map(|rows| arrays::column(py, rows)).collect())
+}
+
 /// How well each cluster holds together and stands apart.
 ///
 /// Args:

@@ -42,8 +42,8 @@ mod _core {
     #[pymodule_export]
     use super::insight::{
         adjusted_rand_score, best_jaccard, bootstrap_stability, central_representatives, cluster_quality,
-        diverse_representatives, knn_outlier_scores, medoids, merge_suggestions, neighbors_kept,
-        normalized_mutual_info_score, trustworthiness, v_measure_score,
+        covering_representatives, diverse_representatives, knn_outlier_scores, medoids, merge_suggestions,
+        neighbors_kept, normalized_mutual_info_score, trustworthiness, v_measure_score,
     };
     #[pymodule_export]
     use super::mixture::{PyDbscan, PyGaussianMixture, PyOptics};

@@ -67,8 +67,8 @@ pub fn text_hashes(py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<PyArray
     Ok(PyArray::from_array_ref(array))
 }
 
-/// What each cluster is about: class-based TF-IDF (Grootendorst 2022, section 3.3) over words, two-word phrases and,
-/// for scripts without spaces, pairs of characters.
+/// What each cluster is about: class-based TF-IDF (Grootendorst 2022, section 3.3) over words and phrases, with no stop
+/// word at either end of a phrase; of scripts without spaces, runs of characters.
 ///
 /// Args:
 ///     texts: n strings.
@@ -77,15 +77,18 @@ pub fn text_hashes(py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<PyArray
 ///     weights: (n,) how often each text occurs.
 ///     n_terms: most terms per cluster.
 ///     min_count: fewest texts a term must stand in.
+///     max_words: most words of a term, 1 to 4.
+///     nearest: (n_clusters, m) the clusters that each must be told from, -1 for none: a term that is as common in one of
+///         them counts half.
 ///     progress: called with (done, total).
 ///
 /// Returns:
 ///     For each cluster its (term, score) pairs, best first.
 ///
 /// Raises:
-///     InvalidInputError: if labels or weights do not fit the texts, or a text is null.
+///     InvalidInputError: if labels, weights or nearest do not fit, max_words is out of range, or a text is null.
 #[pyfunction]
-#[pyo3(signature = (texts, labels, *, n_clusters, weights=None, n_terms=10, min_count=2, progress=None))]
+#[pyo3(signature = (texts, labels, *, n_clusters, weights=None, n_terms=10, min_count=2, max_words=4, nearest=None, progress=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn top_terms(
     py: Python<'_>,
@@ -95,16 +98,31 @@ pub fn top_terms(
     weights: Option<&Bound<'_, PyAny>>,
     n_terms: usize,
     min_count: u32,
+    max_words: usize,
+    nearest: Option<Vec<Vec<i32>>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Vec<Vec<(String, f64)>>> {
     let texts = Texts::from_python(texts, "texts")?;
     let labels = arrays::labels(labels, "labels")?;
     let weights = arrays::weights(weights, "weights")?;
     let (labels, weights) = (labels.as_slice()?, weights.as_ref().map(|weights| weights.as_slice()).transpose()?);
+    let nearest = nearest.map(|rows| even(rows, n_clusters)).transpose()?;
+    let params = text::terms::TermParams { n_terms, min_count, max_words };
     let terms = run(py, progress, |task| {
-        text::terms::top_terms(&texts.all("texts")?, labels, weights, n_clusters, n_terms, min_count, task)
+        text::terms::top_terms(&texts.all("texts")?, labels, weights, n_clusters, nearest.as_deref(), params, task)
     })?;
     Ok(terms.into_iter().map(|terms| terms.into_iter().map(|term| (term.text, term.score)).collect()).collect())
+}
+
+/// The rows one after the other, where there is one per cluster and all are of one length.
+fn even(rows: Vec<Vec<i32>>, n_clusters: usize) -> PyResult<Vec<i32>> {
+    let width = rows.first().map_or(0, Vec::len);
+    if rows.len() != n_clusters || rows.iter().any(|row| row.len() != width) {
+        let message =
+            format!("nearest must have one row per cluster, all of one length: {} != {n_clusters}", rows.len());
+        return Err(Error::invalid(message).into());
+    }
+    Ok(rows.concat())
 }
 
 fn map_texts(

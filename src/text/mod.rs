@@ -6,6 +6,7 @@ pub mod language;
 pub mod near_duplicates;
 pub mod normal;
 pub mod personal;
+pub mod phrases;
 pub mod quality;
 pub mod seen;
 pub mod shingles;

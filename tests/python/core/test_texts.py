@@ -225,7 +225,7 @@ def test_a_rare_term_counts_only_where_there_is_no_other() -> None:
     terms = names(_core.top_terms(texts, labels, n_clusters=2, min_count=2))
     assert terms[1] == ["zyzzyva"]
     assert "eggs" not in terms[0]
-    assert "eggs" in names(_core.top_terms(texts, labels, n_clusters=2, min_count=1, n_terms=50))[0]
+    assert "without eggs" in " ".join(names(_core.top_terms(texts, labels, n_clusters=2, min_count=1, n_terms=50))[0])
 
 
 def test_weights_move_terms_up() -> None:
