@@ -14,72 +14,102 @@ __all__ = ["MAX_TITLE", "is_generic", "normalized", "sentence_case", "unique", "
 
 MAX_TITLE = 60  # characters; longer ones do not fit a table or a map
 
-# Names of anything at all: a title of such words alone could stand over every cluster.
-VAGUE = frozenset(
-    """
+# Names of anything at all, by language: a title of such words alone could stand over every cluster.
+VAGUE = {
+    "en": """
     a an and the of in on to for with about from or by at as is are be it this that these those other others another
-    all any some more most many much lot lots various varied diverse different mixed miscellaneous misc several general
-    common basic simple specific certain random assorted etc unknown unclear unclustered untitled unnamed none null
-    noise outlier outliers uncategorized cluster clusters group groups category categories class topic topics theme
-    themes subject subjects area areas field domain type types kind kinds item items list thing things stuff matter
-    matters case cases example examples content text texts sentence sentences word words prompt prompts message
-    messages query queries question questions request requests inquiry inquiries enquiry enquiries ask asks asking
-    asked answer answers answering response responses reply replies conversation conversations chat chats dialog
-    dialogue discussion discussions talk interaction interactions statement statements phrase phrases input inputs
-    instruction instructions task tasks command commands issue issues problem problems concern concerns help helping
-    helps assistance assist support advice information info detail details explanation explanations description
-    user users people person someone anyone customer customers human assistant bot ai model
-    related relating regarding concerning based using use used uses get gets getting got make makes making made do does
-    doing done go going give gives given take let see look find know known knowing tell telling told say says saying
-    show think want wants wanted wanting need needs needed needing like would could should can may might must will
-    please pls plz thanks thank hello hi hey yes no ok okay sure good great nice best better new old way ways able
-    try trying possible really just also very one ones first time times today now
-    what which who whom whose when where why how i me my mine you your yours we us our he she they them their its
-    im ive id youre dont doesnt didnt cant whats hows there here not if then than so but because am was were been has
-    have had having
-    sonstiges verschiedenes verschiedene allgemein allgemeine andere anderes frage fragen anfrage anfragen hilfe bitte
-    danke thema themen gruppe benutzer nutzer anliegen problem probleme information informationen sag sage zeig zeige
-    gib wie was wer wo wann warum welche welcher welches ist sind ein eine der die das und oder über zu zum zur von für
-    mit kannst kann können möchte will brauche
+    all any some more most many much lot lots various varied diverse different mixed miscellaneous misc several
+    general common basic simple specific certain random assorted etc unknown unclear unclustered untitled unnamed
+    none null noise outlier outliers uncategorized cluster clusters group groups category categories topic topics
+    theme themes subject subjects area areas type types kind kinds item items thing things stuff matter matters case
+    cases example examples sentence sentences prompt prompts query queries question questions request requests
+    inquiry inquiries enquiry enquiries ask asks asking asked answer answers answering response responses reply
+    replies conversation conversations chat chats dialog dialogue discussion discussions talk interaction
+    interactions statement statements phrase phrases input inputs instruction instructions task tasks command
+    commands issue issues problem problems concern concerns help helping helps assistance assist information info
+    detail details explanation explanations description user users someone anyone assistant bot related relating
+    regarding concerning based using use used uses get gets getting got make makes making made do does doing done go
+    going give gives given take let see look know known knowing tell telling told say says saying think want wants
+    wanted wanting need needs needed needing like would could should can may might must will please pls plz thanks
+    thank hello hi hey yes no ok okay sure good great nice best better new way ways able try trying possible really
+    just also very one ones first today now what which who whom whose when where why how i me my mine you your yours
+    we us our he she they them their its im ive id youre dont doesnt didnt cant whats hows there here not if then
+    than so but because am was were been has have had having
+    """,
+    "de": """
+    sonstiges verschiedenes verschiedene allgemein allgemeine andere anderes frage fragen anfrage anfragen hilfe
+    bitte danke thema themen gruppe benutzer nutzer anliegen problem probleme information informationen sag sage
+    zeig zeige gib wie was wer wo wann warum welche welcher welches ist sind ein eine der die das und oder über zu
+    zum zur von für mit kannst kann können möchte will brauche
+    """,
+    "fr": """
     divers diverses général générale générales généraux autre autres question demande demandes aide sujet sujets
-    thème thèmes groupe utilisateur utilisateurs requête requêtes merci plaît stp svp bonjour quel quelle quels quelles
-    qui que quoi où quand pourquoi comment est sont un une le la les des du de et ou sur pour avec dis donne veux peux
+    thème thèmes groupe utilisateur utilisateurs requête requêtes merci plaît stp svp bonjour quel quelle quels
+    quelles qui que quoi où quand pourquoi comment est sont un une le la les des du de et ou sur pour avec dis donne
+    veux peux
+    """,
+    "es": """
     varios varias variado general generales otro otra otros otras pregunta preguntas consulta consultas solicitud
     solicitudes ayuda tema temas grupo usuario usuarios favor gracias hola qué que cuál cual quién quien dónde donde
     cuándo cuando cómo como por para es son el los las un una unos unas y o del al sobre con quiero puedes dime dame
     necesito
+    """,
+    "pt": """
     vários várias geral gerais outro outra outros outras pergunta perguntas consultas pedido pedidos ajuda assunto
-    assuntos usuário usuários obrigado obrigada olá qual quais quem onde quando porquê são um uma os as do da dos das e
-    ou em com quero pode diga preciso
-    vari varie generale generali altro altra altri altre domanda domande richiesta richieste aiuto argomento argomenti
-    gruppo utente utenti favore grazie ciao quale quali chi cosa dove perché è sono il lo gli uno di dei delle ed su
-    con voglio puoi dimmi
+    assuntos usuário usuários obrigado obrigada olá qual quais quem onde quando porquê são um uma os as do da dos
+    das e ou em com quero pode diga preciso
+    """,
+    "it": """
+    vari varie generale generali altro altra altri altre domanda domande richiesta richieste aiuto argomento
+    argomenti gruppo utente utenti favore grazie ciao quale quali chi cosa dove perché è sono il lo gli uno di dei
+    delle ed su con voglio puoi dimmi
+    """,
+    "nl": """
     overig overige diversen algemeen algemene andere vraag vragen verzoek verzoeken hulp onderwerp onderwerpen groep
-    gebruiker gebruikers alstublieft bedankt hallo wat wie waar wanneer waarom hoe welke is zijn een het en of over voor
-    met
+    gebruiker gebruikers alstublieft bedankt hallo wat wie waar wanneer waarom hoe welke is zijn een het en of over
+    voor met
+    """,
+    "pl": """
     inne różne ogólne pytanie pytania prośba prośby pomoc temat tematy grupa użytkownik proszę dziękuję cześć co kto
     gdzie kiedy dlaczego jak jaki jaka jakie jest są
+    """,
+    "sv": """
     övrigt diverse allmänt annat fråga frågor hjälp ämne ämnen grupp användare tack hej vad vem var när varför hur
     vilken är och eller om
-    diğer çeşitli genel soru sorular sorusu soruları istek istekler yardım konu konular grup kullanıcı lütfen teşekkürler
-    merhaba ne kim nerede nezaman neden nasıl hangi ve veya
-    lainnya umum pertanyaan permintaan bantuan topik kelompok pengguna tolong terima kasih halo apa siapa dimana kapan
-    mengapa bagaimana dan atau
+    """,
+    "tr": """
+    diğer çeşitli genel soru sorular sorusu soruları istek istekler yardım konu konular grup kullanıcı lütfen
+    teşekkürler merhaba ne kim nerede nezaman neden nasıl hangi ve veya
+    """,
+    "id": """
+    lainnya umum pertanyaan permintaan bantuan topik kelompok pengguna tolong terima kasih halo apa siapa dimana
+    kapan mengapa bagaimana dan atau
+    """,
+    "ru": """
     разное прочее другое другие общее общие общий вопрос вопросы запрос запросы помощь тема темы группа пользователь
-    пользователи проблема проблемы пожалуйста спасибо привет что кто где когда почему как какой какая какие и или о об
-    про для по скажи расскажи дай хочу можешь
-    інше різне загальне питання запит запити допомога тема будь ласка дякую привіт що хто де коли чому як
+    пользователи проблема проблемы пожалуйста спасибо привет что кто где когда почему как какой какая какие и или о
+    об про для по скажи расскажи дай хочу можешь
+    """,
+    "uk": "інше різне загальне питання запит запити допомога тема будь ласка дякую привіт що хто де коли чому як",
+    "ar": """
     أخرى متنوع متنوعة عام عامة سؤال أسئلة اسئلة طلب طلبات مساعدة موضوع مواضيع مجموعة مستخدم مستخدمين مشكلة مشاكل
     معلومات شكرا مرحبا فضلك من ما ماذا متى أين اين لماذا كيف هل هو هي في عن على و أو
-    אחר שונות כללי שאלה שאלות בקשה בקשות עזרה נושא נושאים בבקשה תודה שלום מה מי איפה מתי למה איך
-    دیگر متفرقه عمومی سوال سوالات درخواست کمک موضوع لطفا سلام چه چی کی کجا چرا چگونه و یا
-    अन्य विविध सामान्य प्रश्न सवाल अनुरोध मदद सहायता विषय समूह कृपया धन्यवाद नमस्ते क्या कौन कहाँ कब क्यों कैसे और या
-    অন্যান্য বিবিধ সাধারণ প্রশ্ন অনুরোধ সাহায্য বিষয় দয়া করে ধন্যবাদ কি কে কোথায় কখন কেন কিভাবে
-    기타 일반 질문 질문들 문의 요청 도움 주제 그룹 사용자 문제 정보 부탁 부탁합니다 부탁해요 감사합니다 안녕하세요 무엇
-    뭐 누구 어디 언제 왜 어떻게 무슨 어떤 알려줘 알려주세요
+    """,
+    "he": "אחר שונות כללי שאלה שאלות בקשה בקשות עזרה נושא נושאים בבקשה תודה שלום מה מי איפה מתי למה איך",
+    "fa": "دیگر متفرقه عمومی سوال سوالات درخواست کمک موضوع لطفا سلام چه چی کی کجا چرا چگونه و یا",
+    "hi": """
+    अन्य विविध सामान्य प्रश्न सवाल अनुरोध मदद सहायता विषय समूह कृपया धन्यवाद नमस्ते क्या कौन कहाँ कब क्यों कैसे और
+    या
+    """,
+    "bn": "অন্যান্য বিবিধ সাধারণ প্রশ্ন অনুরোধ সাহায্য বিষয় দয়া করে ধন্যবাদ কি কে কোথায় কখন কেন কিভাবে",
+    "ko": """
+    기타 일반 질문 질문들 문의 요청 도움 주제 그룹 사용자 문제 정보 부탁 부탁합니다 부탁해요 감사합니다 안녕하세요
+    무엇 뭐 누구 어디 언제 왜 어떻게 무슨 어떤 알려줘 알려주세요
+    """,
+    "vi": """
     khác chung câu hỏi yêu cầu giúp đỡ chủ đề nhóm người dùng vui lòng cảm ơn xin chào gì ai đâu khi nào tại sao
-    """.split()
-)
+    """,
+}
 # the same for scripts without spaces
 VAGUE_UNSPACED = (
     *(
@@ -364,7 +394,7 @@ def _says_nothing(word: str) -> bool:
 
 @cache
 def _vague() -> frozenset[str]:
-    return frozenset(_folded(word) for word in VAGUE)
+    return frozenset(_folded(word) for words in VAGUE.values() for word in words.split())
 
 
 @cache

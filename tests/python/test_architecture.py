@@ -79,7 +79,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluating": {"models", "_core"},
     # whether a title says anything, and what clusters are called: over strings and arrays
     "titles": set(),
-    "naming": {"titles", "_core"},
+    "titling": {"titles"},
+    "naming": {"titles", "titling", "_core"},
     # a title is checked with the model that made the vectors
     "labeling": {"records", "session", "store", "models", "layouts", "selection", "naming"},
     "renaming": {"records", "session", "store", "layouts", "labeling", "titles", "_core"},

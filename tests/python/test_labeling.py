@@ -6,30 +6,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lmsys_rs import _core
 from lmsys_rs.clustering import cluster
-from lmsys_rs.labeling import MAX_TITLE, describe, label, titles
+from lmsys_rs.labeling import describe, label
 from lmsys_rs.records import ClusterRecord
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
+from lmsys_rs.titles import MAX_TITLE
+from lmsys_rs.titling import titles_by_words as titles
 
 
-def weighted(*terms: str) -> list[tuple[str, float]]:
-    return [(term, 1.0 / (i + 1)) for i, term in enumerate(terms)]
+def best_first(*terms: str) -> list[str]:
+    return list(terms)
 
 
 def test_title_joins_the_best_terms() -> None:
-    assert titles([weighted("python", "sort", "list", "code")], [""]) == ["Python, sort, list"]
+    assert titles([best_first("python", "sort", "list", "code")], [""]) == ["Python, sort, list"]
 
 
 def test_term_inside_a_phrase_is_not_repeated() -> None:
-    assert titles([weighted("capital", "capital france", "paris", "capitals")], [""]) == ["Capital france, paris"]
+    assert titles([best_first("capital", "capital france", "paris", "capitals")], [""]) == ["Capital france, paris"]
 
 
 def test_overlapping_pairs_of_characters_are_not_repeated() -> None:
-    assert titles([weighted("一步", "步一", "例子", "请一")], [""]) == ["一步, 例子"]
+    assert titles([best_first("一步", "步一", "例子", "请一")], [""]) == ["一步, 例子"]
 
 
 def test_equal_clusters_get_different_titles() -> None:
-    terms = weighted("python", "list", "sort", "code")
+    terms = best_first("python", "list", "sort", "code")
     found = titles([terms, terms, terms], ["a", "b", "c"])
     assert found[0] == "Python, list, sort"
     assert found[1] == "Python, list, code"
@@ -37,7 +39,7 @@ def test_equal_clusters_get_different_titles() -> None:
 
 
 def test_cluster_without_terms_is_called_by_its_medoid() -> None:
-    assert titles([[]], ["what is love"]) == ["What is love"]
+    assert titles([[]], ["what is love"]) == ["Love"]
     assert len(titles([[]], ["word " * 40])[0]) <= MAX_TITLE
 
 
@@ -46,12 +48,12 @@ def test_clusters_with_nothing_at_all_are_numbered() -> None:
 
 
 def test_noise_keeps_its_name() -> None:
-    assert titles([weighted("unclustered")], [""])[0] != "Unclustered"
+    assert titles([best_first("unclustered")], [""])[0] != "Unclustered"
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "a b", "c", "C", "unclustered"]), max_size=4), max_size=12))
 def test_no_two_titles_are_ever_equal(clusters: list[list[str]]) -> None:
-    found = titles([weighted(*terms) for terms in clusters], ["example"] * len(clusters))
+    found = titles([best_first(*terms) for terms in clusters], ["example"] * len(clusters))
     assert len(found) == len(clusters) == len({title.casefold() for title in found})
 
 
@@ -101,5 +103,5 @@ def test_noise_is_called_unclustered(embedded: Session) -> None:
 
 
 def test_a_title_that_is_taken_is_not_told_apart_by_its_own_words() -> None:
-    terms = [("bake bread", 1.0), ("bake", 0.5), ("bread", 0.4)]
+    terms = ["bake bread", "bake", "bread"]
     assert titles([terms, terms], ["", "how to bake bread"]) == ["Bake bread", "How to bake bread"]
