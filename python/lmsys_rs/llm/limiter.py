@@ -3,7 +3,7 @@
 The limits hold as the server sees them: a request that arrives up to `ARRIVAL_S` after it was sent, and tokens whether
 they are counted when a request arrives or when its answer is complete. A request therefore stays in the window for
 60 seconds after the latest moment it can have arrived, its tokens for 60 seconds after its answer. With answers that
-take L seconds, 60 / (60.2 + L) of the tokens can be used, and 60 / 61.2 of the requests.
+take L seconds, 59.4 / (60.2 + L) of the tokens can be used, and 60 / 61.2 of the requests.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ WINDOW_S = 60.0
 ARRIVAL_S = 1.0  # sending may need a new connection
 SPARE_S = 0.2  # clocks tick, and threads are held up
 LAG_S = 2.0  # a sender that was late by less than this catches up
+TOKEN_SHARE = 0.99  # the rest is for answers that were longer than reserved
 
 
 class Pace:
@@ -31,7 +32,7 @@ class Pace:
     """
 
     def __init__(self, *, rpm: int = 0, tpm: int = 0) -> None:
-        self.rpm, self.tpm = rpm, tpm
+        self.rpm, self.tpm = rpm, int(tpm * TOKEN_SHARE)
         self._requests: deque[float] = deque()  # when each leaves the window, ascending
         self._settled: deque[tuple[float, int]] = deque()  # when these tokens leave the window, ascending
         self._settled_tokens = 0
@@ -61,9 +62,9 @@ class Pace:
         self._in_flight_tokens += tokens
         if self.rpm:
             self._requests.append(now + ARRIVAL_S + SPARE_S + WINDOW_S)
-            self._request_slot = max(self._request_slot, now - LAG_S) + (WINDOW_S + ARRIVAL_S + SPARE_S) / self.rpm
+            self._request_slot = _on_time(self._request_slot, now) + (WINDOW_S + ARRIVAL_S + SPARE_S) / self.rpm
         if self.tpm:
-            self._token_slot = max(self._token_slot, now - LAG_S) + tokens * self._seconds_per_token()
+            self._token_slot = _on_time(self._token_slot, now) + tokens * self._seconds_per_token()
         return self._n_tickets
 
     def settle(self, ticket: int, now: float, tokens: int) -> None:
@@ -82,7 +83,7 @@ class Pace:
     def lower(self, *, rpm: int = 0, tpm: int = 0) -> None:
         """The server says its limits are lower than we thought; 0 says nothing."""
         self.rpm = min(self.rpm or rpm, rpm) if rpm else self.rpm
-        self.tpm = min(self.tpm or tpm, tpm) if tpm else self.tpm
+        self.tpm = min(self.tpm or tpm, int(tpm * TOKEN_SHARE)) if tpm else self.tpm
 
     def _seconds_per_token(self) -> float:
         return (WINDOW_S + SPARE_S) / self.tpm
@@ -102,6 +103,11 @@ class Pace:
             if excess <= 0:
                 return leaves_at
         return math.inf if self._in_flight else self._settled[-1][0]
+
+
+def _on_time(slot: float, now: float) -> float:
+    """Where the pace stands: a late sender catches up on a little, the first one has nothing to catch up on."""
+    return now if math.isinf(slot) else max(slot, now - LAG_S)
 
 
 class Limiter:

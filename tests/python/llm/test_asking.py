@@ -26,7 +26,7 @@ SCHEMA = {
     "required": ["title", "words"],
     "additionalProperties": False,
 }
-QUICK = Limits(concurrency=8, rpm=0, tpm=0, timeout_s=0.5)
+QUICK = Limits(concurrency=8, rpm=0, tpm=0, timeout_s=0.3)
 Serve = Callable[..., StandIn]
 
 
