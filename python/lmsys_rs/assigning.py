@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lmsys_rs import _core
 from lmsys_rs.clustering import ALGORITHMS
 from lmsys_rs.errors import InvalidInputError, StoreError
+from lmsys_rs.languages import Space, space_of_run
 from lmsys_rs.records import NOISE, Event, Filters, OnEvent, RunRecord, ignore_events
 from lmsys_rs.selection import select
 from lmsys_rs.session import Session
@@ -105,13 +106,13 @@ def assign(session: Session, run_id: str = "latest", *, on_event: OnEvent = igno
         if len(new_ids) and int(new_ids[-1]) >= embedding.n_rows:
             missing = int((new_ids >= embedding.n_rows).sum())
             raise StoreError(f"{missing:,} new texts have no vector of {embedding.embedder_id} yet", hint="lmsys embed")
-        vectors = session.vectors(embedding)
+        space = space_of_run(session, run)
         own = members.filter(~members["assigned"])
-        before = _clusters(vectors, own["text_id"].to_numpy(), own["cluster_id"].to_numpy(), run.next_cluster_id)
+        before = _clusters(space, own["text_id"].to_numpy(), own["cluster_id"].to_numpy(), run.next_cluster_id)
         on_event(Event("started", "assign", 0, len(new_ids), "texts"))
         labels = np.full(len(new_ids), NOISE, dtype=np.int32)
         distances = np.zeros(len(new_ids))
-        for start, rows in _chunks(vectors, new_ids):
+        for start, rows in _chunks(space, new_ids):
             part = slice(start, start + len(rows))
             nearest, distances[part] = _nearest(rows, before.centroids[before.present])
             labels[part] = before.present[nearest]
@@ -141,23 +142,23 @@ def assign(session: Session, run_id: str = "latest", *, on_event: OnEvent = igno
 
 
 def _clusters(
-    vectors: npt.NDArray[np.float32],
+    space: Space,
     text_ids: npt.NDArray[np.uint32],
     labels: npt.NDArray[np.int32],
     n_clusters: int,
 ) -> _Clusters:
     kept = labels != NOISE
     text_ids, labels = text_ids[kept], labels[kept]
-    sums = np.zeros((n_clusters, vectors.shape[1]), dtype=np.float64)
+    sums = np.zeros((n_clusters, space.vectors.shape[1]), dtype=np.float64)
     sizes = np.bincount(labels, minlength=n_clusters)
-    for start, rows in _chunks(vectors, text_ids):
+    for start, rows in _chunks(space, text_ids):
         part = labels[start : start + len(rows)]
         order = np.argsort(part, kind="stable")
         present, starts = np.unique(part[order], return_index=True)
         sums[present] += np.add.reduceat(rows[order], starts, axis=0, dtype=np.float64)
     centroids = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
     distances = np.zeros(len(text_ids))
-    for start, rows in _chunks(vectors, text_ids):
+    for start, rows in _chunks(space, text_ids):
         here = slice(start, start + len(rows))
         distances[here] = np.linalg.norm(rows - centroids[labels[here]], axis=1)
     far = np.full(n_clusters, np.inf)
@@ -179,11 +180,9 @@ def _nearest(
     return ids[:, 0].astype(np.int32), distances[:, 0].astype(np.float64)
 
 
-def _chunks(
-    vectors: npt.NDArray[np.float32], text_ids: npt.NDArray[np.uint32]
-) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+def _chunks(space: Space, text_ids: npt.NDArray[np.uint32]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     for start in range(0, len(text_ids), CHUNK_ROWS):
-        yield start, np.asarray(vectors[text_ids[start : start + CHUNK_ROWS]])
+        yield start, space.rows(text_ids[start : start + CHUNK_ROWS])
 
 
 def _growth(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lmsys_rs import _core, prompts
@@ -18,6 +17,7 @@ from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.languages import label_language, language_shares
 from lmsys_rs.layouts import centroids
 from lmsys_rs.llm import Limits, Model, Request, estimate_tokens
+from lmsys_rs.naming import contrast
 from lmsys_rs.privacy import personal_kinds
 from lmsys_rs.prompts import Data, Prompt
 from lmsys_rs.records import NOISE, ClusterRecord, RunRecord
@@ -105,7 +105,8 @@ def shown_clusters(
     nearest: dict[int, list[int]] = {i: [] for i in clusters}
     if run.embedder_id is not None and options.contrast_neighbors:
         means = centroids(session.vectors(session.embedding(run.embedder_id)), members, run.next_cluster_id)
-        nearest = _nearest(means, sorted(clusters), options.contrast_neighbors)
+        found = contrast(means, options.contrast_neighbors)
+        nearest = {i: [int(j) for j in found[i] if j >= 0] for i in clusters}
     wanted = _wanted(members, clusters, set(cluster_ids or clusters), nearest, options)
     every = np.array(sorted({text_id for ids in wanted.values() for text_id in ids}), dtype=np.uint32)
     with session.store.reading() as connection:
@@ -118,17 +119,6 @@ def shown_clusters(
         nearest=nearest,
         languages=language_shares(session, run.run_id),
     )
-
-
-def _nearest(means: npt.NDArray[np.float64], cluster_ids: list[int], k: int) -> dict[int, list[int]]:
-    """The k clusters with the nearest centroids, nearest first; of equal ones the smaller id."""
-    rows = means[cluster_ids]
-    found = {}
-    for position, i in enumerate(cluster_ids):
-        distances = np.linalg.norm(rows - rows[position], axis=1)
-        order = [cluster_ids[j] for j in np.argsort(distances, kind="stable") if j != position]
-        found[i] = order[:k]
-    return found
 
 
 def _wanted(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lmsys_rs import _core
 from lmsys_rs.errors import InvalidInputError, StoreError
+from lmsys_rs.languages import ACROSS, space_across_languages
 from lmsys_rs.layouts import N_NEIGHBORS, knn_graph, layout, selected_vectors, selection_hash, stage_progress
 from lmsys_rs.planning import announce, plan_clustering
 from lmsys_rs.records import (
@@ -88,6 +89,7 @@ def cluster(
     random_state: int = 0,
     description: str | None = None,
     force: bool = False,
+    across_languages: bool = False,
     max_memory: int | None = None,
     on_event: OnEvent = ignore_events,
 ) -> RunRecord:
@@ -102,6 +104,8 @@ def cluster(
         space: ``vectors``, ``graph`` (the kNN graph itself), ``umap`` or ``pca`` (``reduce_to`` dimensions);
             ``auto`` is vectors for k-means, graph for `Density` and `Leiden`, umap for the others.
         random_state: seed of the layout; the estimator has its own.
+        across_languages: take the mean of its language from every vector, so that texts on the same thing in different
+            languages can meet; see `languages`.
         max_memory: refuse to begin where more bytes are expected to be needed.
 
     Raises:
@@ -121,7 +125,7 @@ def cluster(
     text_ids, weights = selected.text_ids, selected.weights
     _check_selection(session, estimator, algorithm, text_ids, embedding)
     hash_ = selection_hash(text_ids)
-    parameters = _parameters(estimator, space, reduce_to, random_state)
+    parameters = _parameters(estimator, space, reduce_to, random_state, across_languages)
     with session.store.reading() as connection:
         known = reading.find_run(
             connection,
@@ -142,7 +146,17 @@ def cluster(
     )
     announce(session, plan, max_memory=max_memory, on_event=on_event)
     labels, probabilities, nearest = _fit(
-        session, estimator, algorithm, embedding, text_ids, weights, space, reduce_to, random_state, on_event
+        session,
+        estimator,
+        algorithm,
+        embedding,
+        text_ids,
+        weights,
+        space,
+        reduce_to,
+        random_state,
+        across_languages,
+        on_event,
     )
     by_size = _by_size(labels)
     labels = by_size[labels]
@@ -190,10 +204,13 @@ def _fit(
     space: Space,
     reduce_to: int,
     random_state: int,
+    across_languages: bool,
     on_event: OnEvent,
 ) -> Fitted:
     data: Any
-    if space == "vectors":
+    if across_languages:
+        data = _across_languages(session, estimator, embedding, text_ids, space, reduce_to, random_state, on_event)
+    elif space == "vectors":
         data = selected_vectors(session, embedding, text_ids)
     elif space == "graph":
         min_samples = int(estimator.get_params().get("min_samples") or 0)
@@ -220,6 +237,38 @@ def _fit(
     if algorithm == "density":
         return labels, np.asarray(fitted.membership_), np.asarray(fitted.nearest_, dtype=np.int32)
     return labels, np.asarray(fitted.probabilities_) if algorithm == "hdbscan" else None, None
+
+
+def _across_languages(
+    session: Session,
+    estimator: Any,
+    embedding: EmbeddingRecord,
+    text_ids: npt.NDArray[np.uint32],
+    space: Space,
+    reduce_to: int,
+    random_state: int,
+    on_event: OnEvent,
+) -> Any:
+    """What the estimator works on, of vectors without their language. Graphs and layouts of it are not kept."""
+    rows = space_across_languages(session, embedding, text_ids).rows(text_ids)
+    if space == "vectors":
+        return rows
+    on_event(Event("started", "layout", 0, None, ""))
+    progress = stage_progress(on_event, "layout")
+    if space == "pca":
+        points = _core.PCA(min(reduce_to, *rows.shape), random_state=random_state).fit_transform(
+            rows, progress=progress
+        )
+    else:
+        min_samples = int(estimator.get_params().get("min_samples") or 0)
+        k = max(N_NEIGHBORS, min_samples if space == "graph" else 0)
+        graph = _core.KnnGraph.build(rows, min(k, len(rows) - 1), progress=progress)
+        if space == "graph":
+            on_event(Event("finished", "layout", 0, None, ""))
+            return graph
+        points = _core.UMAP(reduce_to, min_dist=0.0, random_state=random_state).fit_transform(graph, progress=progress)
+    on_event(Event("finished", "layout", 0, None, ""))
+    return points
 
 
 def _checked_space(algorithm: str, space: Space) -> Space:
@@ -260,12 +309,16 @@ def _n_clusters(estimator: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _parameters(estimator: Any, space: Space, reduce_to: int, random_state: int) -> dict[str, Any]:
+def _parameters(
+    estimator: Any, space: Space, reduce_to: int, random_state: int, across_languages: bool
+) -> dict[str, Any]:
     """Everything that decides the labels, as plain JSON values; infinities and arrays become strings."""
     parameters = {name: _plain(value) for name, value in estimator.get_params().items()}
     parameters["space"] = space
     if space in ("umap", "pca"):
         parameters |= {"reduce_to": reduce_to, "layout_random_state": random_state}
+    if across_languages:
+        parameters[ACROSS] = True
     return parameters
 
 

@@ -15,6 +15,7 @@ import polars as pl
 
 from lmsys_rs import _core, insight
 from lmsys_rs.errors import InvalidInputError, StoreError
+from lmsys_rs.languages import ACROSS, space_of_run
 from lmsys_rs.layouts import knn_graph, selected_vectors, stage_progress
 from lmsys_rs.records import Event, Filters, OnEvent, RunRecord, ignore_events
 from lmsys_rs.selection import select
@@ -204,11 +205,14 @@ def _clustered(session: Session, run_id: str) -> _Clustered:
     weights = np.ones(len(text_ids), dtype=np.float32)
     _, places, theirs = np.intersect1d(text_ids, selected.text_ids, assume_unique=True, return_indices=True)
     weights[places] = selected.weights[theirs]
-    embedding = session.embedding(run.embedder_id)
+    if run.parameters.get(ACROSS):
+        vectors = space_of_run(session, run).rows(text_ids)
+    else:
+        vectors = selected_vectors(session, session.embedding(run.embedder_id), text_ids)
     return _Clustered(
         run=run,
         text_ids=text_ids,
-        vectors=selected_vectors(session, embedding, text_ids),
+        vectors=vectors,
         labels=members["cluster_id"].to_numpy().astype(np.int32),
         weights=weights,
         titles=titles,

@@ -22,7 +22,7 @@ from lmsys_rs.selection import select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading, writing
 
-__all__ = ["N_REPRESENTATIVES", "N_TERMS", "describe", "label"]
+__all__ = ["N_REPRESENTATIVES", "N_TERMS", "describe", "encoder_at_hand", "label"]
 
 
 def label(
@@ -47,14 +47,14 @@ def label(
     weights = sources.weights[np.searchsorted(sources.text_ids, text_ids)]
     embedding = session.embedding(run.embedder_id)
     vectors = selected_vectors(session, embedding, text_ids)
-    encoder = encoder or _encoder_at_hand(embedding, on_event)
+    encoder = encoder or encoder_at_hand(embedding, on_event)
     on_event(Event("started", "label", 0, None, ""))
     kept = {c.cluster_id: c for c in clusters if c.title_source == "user" and c.title}
     found = name_clusters(
         texts,
         members["cluster_id"].to_numpy(),
         vectors,
-        n_clusters=run.n_clusters,
+        n_clusters=run.next_cluster_id,
         weights=weights,
         encoder=encoder,
         taken=[c.title for c in kept.values()],
@@ -97,7 +97,7 @@ def _named(record: ClusterRecord, name: ClusterName, text_ids: np.ndarray[tuple[
     )
 
 
-def _encoder_at_hand(embedding: EmbeddingRecord, on_event: OnEvent) -> Encoder | None:
+def encoder_at_hand(embedding: EmbeddingRecord, on_event: OnEvent = ignore_events) -> Encoder | None:
     """The encoder that made an embedding, if its model is on this machine and still the same one; it fetches none."""
     is_here = cached(embedding.model) if embedding.model in REGISTRY else Path(embedding.model).exists()
     reason = f"{embedding.model} is not on this machine"

@@ -1,17 +1,31 @@
-"""Which languages the clusters of a run are in, and which one a name of a cluster should be in."""
+"""Which languages texts and clusters are in: for names in the right language, and for clusters across languages.
+
+An encoder that knows one language best puts texts of others apart by language, whatever they are about. Taking the
+mean of its language from each text (Libovický, Rosa, Fraser 2020, section 3) leaves what it is about
+(docs/decisions/0028).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from lmsys_rs import columns
 from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.layouts import CHUNK_ROWS
+from lmsys_rs.records import EmbeddingRecord, RunRecord
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
-__all__ = ["label_language", "language_shares"]
+__all__ = ["ACROSS", "Space", "label_language", "language_shares", "space_across_languages", "space_of_run"]
+
+ACROSS = "across_languages"  # the parameter of runs that were made across languages
+# A language counts as this many texts of the overall mean: of few texts the mean is their topic, not their language.
+SHRINKAGE = 20
 
 MAIN_SHARE = 0.6  # of a cluster's texts: a name in their language helps; less is a mixture, and is named in English
 CODES = {
@@ -60,3 +74,65 @@ def label_language(wanted: str, shares: Mapping[str, float]) -> str:
             f"label-language must be auto, a language or its code: {wanted!r}", hint=f"codes: {', '.join(CODES)}"
         )
     return wanted[:1].upper() + wanted[1:]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where the distances of a run are taken: the vectors, or the vectors less the mean of their language.
+
+    Attributes:
+        offsets: (n_languages + 1, dim) what is taken away, the last for unknown languages; None takes nothing.
+        language_of: number of the language of each text of the workspace, by text_id.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.float32] | None = None
+    language_of: npt.NDArray[np.int32] | None = None
+
+    def rows(self, text_ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
+        """(n, dim) float32 unit vectors of these texts, a copy."""
+        rows = np.array(self.vectors[text_ids], dtype=np.float32)
+        if self.offsets is None or self.language_of is None:
+            return rows
+        for start in range(0, len(rows), CHUNK_ROWS):
+            ids, part = text_ids[start : start + CHUNK_ROWS], rows[start : start + CHUNK_ROWS]
+            part -= self.offsets[self.language_of[ids]]
+            norms = np.linalg.norm(part, axis=1, keepdims=True)
+            # a text that is all its language stays where it was
+            whole = norms[:, 0] > np.finfo(np.float32).eps
+            part[whole] /= norms[whole]
+            part[~whole] = self.vectors[ids[~whole]]
+        return rows
+
+
+def space_across_languages(session: Session, embedding: EmbeddingRecord, text_ids: npt.NDArray[np.uint32]) -> Space:
+    """The space in which these texts differ by what they say, not by their language.
+
+    Sums are in float64 and in order of ``text_ids``, so the same texts give the same space.
+    """
+    vectors = session.vectors(embedding)
+    detected = columns.frames(session).texts["detected_language"].cast(pl.String)
+    names = sorted(detected.gather(text_ids).drop_nulls().unique().to_list())
+    numbers = {name: number for number, name in enumerate(names)}
+    language_of = detected.replace_strict(numbers, default=len(names), return_dtype=pl.Int32).to_numpy()
+    sums = np.zeros((len(names) + 1, vectors.shape[1]))
+    for start in range(0, len(text_ids), CHUNK_ROWS):
+        ids = text_ids[start : start + CHUNK_ROWS]
+        rows, languages = np.asarray(vectors[ids], dtype=np.float64), language_of[ids]
+        for language in np.unique(languages):
+            sums[language] += rows[languages == language].sum(axis=0)
+    counts = np.bincount(language_of[text_ids], minlength=len(names) + 1)[:, None]
+    overall = sums.sum(axis=0) / max(1, len(text_ids))
+    offsets = (sums + SHRINKAGE * overall) / (counts + SHRINKAGE)
+    return Space(vectors, offsets.astype(np.float32), language_of)
+
+
+def space_of_run(session: Session, run: RunRecord) -> Space:
+    """The space that a run was made in."""
+    embedding = session.embedding(run.embedder_id)
+    if not run.parameters.get(ACROSS):
+        return Space(session.vectors(embedding))
+    with session.store.reading() as connection:
+        members = reading.members(connection, run.run_id)
+    own = members.filter(~pl.col("assigned"))["text_id"].to_numpy()
+    return space_across_languages(session, embedding, own)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lmsys_rs.errors import InvalidInputError, LmsysError
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.labeling import encoder_at_hand
 from lmsys_rs.layouts import centroids
+from lmsys_rs.naming import TextEncoder
 from lmsys_rs.records import NOISE, RunRecord
-from lmsys_rs.search import encoder_of
 from lmsys_rs.session import Session
 from lmsys_rs.store import naming, reading
 from lmsys_rs.titles import is_generic, normalized
@@ -25,12 +25,6 @@ from lmsys_rs.titles import is_generic, normalized
 __all__ = ["Comparison", "NamingScore", "compare", "title_ranks"]
 
 SAMPLE = 100  # texts of a cluster that its title is tried on
-
-
-class TextEncoder(Protocol):
-    """What is needed of an encoder."""
-
-    def embed(self, texts: Any, /) -> npt.NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +160,8 @@ def _measured(
         return None
     embedding = session.embedding(run.embedder_id)
     if encoder is None:
-        try:
-            encoder = encoder_of(embedding)
-        except (LmsysError, OSError):  # vectors that somebody brought along, or a model that is gone
+        encoder = encoder_at_hand(embedding)
+        if encoder is None:  # vectors that somebody brought along, or a model that is gone
             return None
     with session.store.reading() as connection:
         members = reading.members(connection, run.run_id)

@@ -19,12 +19,13 @@ from lmsys_rs.loading import load
 from lmsys_rs.models import DEFAULT_MODEL, EngineName
 from lmsys_rs.readers import ColumnMapping
 from lmsys_rs.records import EmbedReport, Filters, LoadReport, OnEvent, RunRecord, WorkspaceInfo, ignore_events
+from lmsys_rs.rules import apply_rules
 from lmsys_rs.selection import select
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 from lmsys_rs.store.schema import SCHEMA_VERSION
 
-__all__ = ["RunReport", "run_all", "workspace_info"]
+__all__ = ["RunReport", "named", "run_all", "workspace_info"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def run_all(
     engine: EngineName = "auto",
     provider: str = "cpu",
     algorithm: str = "kmeans",
+    across_languages: bool = False,
     n_clusters: int | None = None,
     min_cluster_size: int | None = None,
     random_state: int = 0,
@@ -68,6 +70,7 @@ def run_all(
         filters: which queries of the data set are clustered.
         engine, provider: what embeds, and where, see `models.Encoder`.
         algorithm: ``kmeans``, ``density`` (finds the number of clusters itself) or ``hdbscan``.
+        across_languages: let texts on the same thing in different languages meet, see `languages`.
         n_clusters: of k-means; None takes `clustering.default_k` of the number of texts.
         min_cluster_size: of HDBSCAN; None takes 25, or less for a small file.
     """
@@ -110,14 +113,23 @@ def run_all(
         filters=filters,
         embedder_id=embedded.embedder_id,
         random_state=random_state,
+        across_languages=across_languages,
         max_memory=max_memory,
         on_event=on_event,
     )
-    if not run.labeled:
-        run = label(session, run.run_id, on_event=on_event)
+    run = named(session, run, on_event=on_event)
     if map_path is not None:
         write_map(session, run.run_id, map_path, on_event=on_event)
     return RunReport(load=loaded, embed=embedded, run=run, map_path=map_path)
+
+
+def named(session: Session, run: RunRecord, *, on_event: OnEvent = ignore_events) -> RunRecord:
+    """A run whose clusters have names, with every rule applied to it."""
+    if not run.labeled:
+        label(session, run.run_id, on_event=on_event)
+    apply_rules(session, run.run_id, on_event=on_event)
+    with session.store.reading() as connection:
+        return reading.get_run(connection, run.run_id)
 
 
 def workspace_info(session: Session) -> WorkspaceInfo:

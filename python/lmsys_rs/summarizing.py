@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from lmsys_rs import labeling, llm, prompts
+from lmsys_rs import labeling, prompts
 from lmsys_rs.cluster_prompts import (
     MAX_TITLE_CHARS,
     Options,
@@ -24,7 +24,7 @@ from lmsys_rs.cluster_prompts import (
 )
 from lmsys_rs.journal import WorkspaceJournal
 from lmsys_rs.knowledge import SummaryRecord, SummaryRunRecord
-from lmsys_rs.llm import Answer, Estimate, Failed, Model, Outcome, Report, Request, ask_all, estimate
+from lmsys_rs.llm import Answer, Estimate, Failed, Model, Outcome, Report, Request, ask_all, ask_batch, estimate
 from lmsys_rs.naming_scores import title_ranks
 from lmsys_rs.records import NOISE, ClusterRecord, OnEvent, ignore_events
 from lmsys_rs.session import Session
@@ -301,9 +301,7 @@ def _ask(
     on_token: OnToken | None,
 ) -> Report:
     if options.batch:
-        return llm.ask_batch(
-            model, requests, limits=options.limits, journal=journal, stage="summarize", on_event=on_event
-        )
+        return ask_batch(model, requests, limits=options.limits, journal=journal, stage="summarize", on_event=on_event)
     return ask_all(
         model,
         requests,

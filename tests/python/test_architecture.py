@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "views": {"records", "session", "store", "columns", "conditions", "duplicates", "segments", "selection"},
     "insight": {"_core"},
     # use cases
-    "judging": {"records", "session", "store", "layouts", "selection", "insight", "_core"},
+    "judging": {"records", "session", "store", "layouts", "selection", "insight", "languages", "_core"},
     "planning": {"records", "session", "store"},
     "preparing": {"records", "store", "conditions", "extras", "_core"},
     "signals": {"records", "session", "store", "columns", "duplicates", "preparing"},
@@ -74,8 +74,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "reusing": {"records", "session", "store"},
     "embedding": {"records", "session", "store", "models", "layouts", "planning", "reusing"},
-    "clustering": {"records", "session", "store", "layouts", "selection", "planning", "_core"},
-    "assigning": {"records", "session", "store", "selection", "clustering", "_core"},
+    "clustering": {"records", "session", "store", "layouts", "languages", "selection", "planning", "_core"},
+    "assigning": {"records", "session", "store", "languages", "selection", "clustering", "_core"},
     "evaluating": {"models", "_core"},
     # whether a title says anything, and what clusters are called: over strings and arrays
     "titles": set(),
@@ -86,15 +86,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "renaming": {"records", "session", "store", "layouts", "labeling", "titles", "_core"},
     "curation": {"records", "knowledge", "session", "store", "selection", "renaming"},
     "rules": {"records", "knowledge", "session", "store", "conditions", "selection", "curation"},
-    "languages": {"session", "store", "columns"},
+    "languages": {"records", "session", "store", "columns", "layouts"},
     "reviewing": {"records", "session", "store", "judging", "titles", "languages"},
     "prompts": set(),
     "journal": {"session", "store", "llm"},
     "privacy": {"records", "session", "store", "selection", "views", "_core"},
     "cluster_prompts": {
-        *("records", "session", "store", "layouts", "languages", "llm", "privacy", "prompts", "titles", "_core"),
+        *("records", "session", "store", "layouts", "languages", "llm", "naming", "privacy", "prompts", "titles"),
+        "_core",
     },
-    "naming_scores": {"records", "session", "store", "layouts", "search", "titles"},
+    "naming_scores": {"records", "session", "store", "layouts", "labeling", "naming", "titles"},
     "summarizing": {
         *("records", "knowledge", "session", "store", "llm", "journal", "prompts", "titles"),
         *("labeling", "cluster_prompts", "naming_scores"),
@@ -110,7 +111,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "pipeline": {
         *("records", "session", "store", "readers", "models", "_core"),
-        *("loading", "embedding", "clustering", "labeling", "drawing", "selection"),
+        *("loading", "embedding", "clustering", "labeling", "rules", "drawing", "selection"),
     },
     # front ends: they know the use cases, never each other
     "api": {

@@ -7,9 +7,10 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from lmsys_rs import _core, assigning, clustering, judging, labeling, selection
+from lmsys_rs import _core, assigning, clustering, judging, labeling, pipeline, rules, selection
 from lmsys_rs.cli import render
 from lmsys_rs.cli.options import (
+    AcrossLanguages,
     AsJson,
     Limit,
     MaxMemory,
@@ -65,6 +66,7 @@ def _kmeans(
     space: Space = "auto",
     reduce_to: ReduceTo = 5,
     seed: Seed = 0,
+    across_languages: AcrossLanguages = False,
     force: Force = False,
     no_label: NoLabel = False,
     max_memory: MaxMemory = None,
@@ -86,6 +88,7 @@ def _kmeans(
         space,
         reduce_to,
         seed,
+        across_languages,
         description,
         force,
         no_label,
@@ -108,6 +111,7 @@ def _hdbscan(
     space: Space = "auto",
     reduce_to: ReduceTo = 5,
     seed: Seed = 0,
+    across_languages: AcrossLanguages = False,
     force: Force = False,
     no_label: NoLabel = False,
     max_memory: MaxMemory = None,
@@ -136,6 +140,7 @@ def _hdbscan(
         space,
         reduce_to,
         seed,
+        across_languages,
         description,
         force,
         no_label,
@@ -156,6 +161,7 @@ def _density(
     description: Description = None,
     limit: Limit = None,
     seed: Seed = 0,
+    across_languages: AcrossLanguages = False,
     force: Force = False,
     no_label: NoLabel = False,
     max_memory: MaxMemory = None,
@@ -170,6 +176,7 @@ def _density(
         "auto",
         clustering.REDUCED_DIMENSIONS,
         seed,
+        across_languages,
         description,
         force,
         no_label,
@@ -192,6 +199,7 @@ def _mixture(
     space: Space = "auto",
     reduce_to: ReduceTo = 5,
     seed: Seed = 0,
+    across_languages: AcrossLanguages = False,
     force: Force = False,
     no_label: NoLabel = False,
     max_memory: MaxMemory = None,
@@ -214,6 +222,7 @@ def _mixture(
         space,
         reduce_to,
         seed,
+        across_languages,
         description,
         force,
         no_label,
@@ -229,6 +238,7 @@ def _make(
     space: str,
     reduce_to: int,
     seed: int,
+    across_languages: bool,
     description: str | None,
     force: bool,
     no_label: bool,
@@ -245,13 +255,14 @@ def _make(
             space=cast(clustering.Space, space),
             reduce_to=reduce_to,
             random_state=seed,
+            across_languages=across_languages,
             description=description,
             force=force,
             max_memory=parse_size(max_memory),
             on_event=reporter,
         )
-        if not no_label and not run.labeled:
-            run = labeling.label(session, run.run_id, on_event=reporter)
+        if not no_label:
+            run = pipeline.named(session, run, on_event=reporter)
         rows = cluster_rows(session, run)
     if as_json:
         render.print_json(run)
@@ -350,6 +361,7 @@ def _assign(run: RunId = "latest", workspace: WorkspaceOption = None, as_json: A
     """Place new texts into a finished run, without clustering again, and say how well they fit."""
     with open_workspace(workspace) as session, render.Reporter() as reporter:
         report = assigning.assign(session, run, on_event=reporter)
+        rules.apply_rules(session, report.run_id, on_event=reporter)
     if as_json:
         render.print_json(report)
         return

@@ -23,6 +23,7 @@ from lmsys_rs.signals import fill
 from lmsys_rs.store import reading
 
 __all__ = [
+    "AcrossLanguages",
     "AsJson",
     "AsTable",
     "AsXml",
@@ -78,6 +79,13 @@ AsXml = Annotated[bool, typer.Option("--xml", help="XML, for prompts.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or latest.")]
 Seed = Annotated[int, typer.Option("--seed", "--random-state", help="Same seed, same result.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many.", show_default=False)]
+AcrossLanguages = Annotated[
+    bool,
+    typer.Option(
+        "--across-languages",
+        help="Take the mean of its language from every text: texts on one thing in several languages can meet.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken line instead of counting it.")]
 Unit = Annotated[
     str | None,

@@ -34,12 +34,14 @@ from lmsys_rs.records import Event, to_json
 
 __all__ = [
     "Reporter",
+    "TokenStream",
     "ask",
     "clean",
     "print_error",
     "print_fields",
     "print_json",
     "print_note",
+    "print_source",
     "print_table",
     "print_text",
     "print_xml",
@@ -62,6 +64,7 @@ STAGES = {
     "cluster": "clustering",
     "choose-k": "trying numbers of clusters",
     "label": "naming",
+    "summarize": "asking the model",
     "distill": "reading tokens",
     "map": "drawing map",
     "export": "exporting",
@@ -92,6 +95,11 @@ def print_json(value: Any) -> None:
 def print_text(line: str) -> None:
     """A line of data on stdout."""
     print(clean(line))
+
+
+def print_source(text: str) -> None:
+    """A file of ours on stdout, line by line as it is."""
+    print(text, end="" if text.endswith("\n") else "\n")
 
 
 def print_note(line: str) -> None:
@@ -209,13 +217,13 @@ class Reporter:
     def _draw(self, event: Event) -> None:
         if event.stage not in self._tasks or event.kind == "started":
             name = STAGES.get(event.stage, event.stage)
-            self._tasks[event.stage] = self._bars.add_task(name, total=event.total, unit=event.unit)
+            self._tasks[event.stage] = self._bars.add_task(name, total=event.total, unit=event.unit, said="")
         task = self._tasks[event.stage]
         if event.kind == "finished":
             total = event.total or self._bars.tasks[task].total or 1
-            self._bars.update(task, completed=total, total=total)
+            self._bars.update(task, completed=total, total=total, said=event.message)
         else:
-            self._bars.update(task, completed=event.done, total=event.total)
+            self._bars.update(task, completed=event.done, total=event.total, said=event.message)
 
     def _write(self, event: Event) -> None:
         now = time.monotonic()
@@ -227,7 +235,37 @@ class Reporter:
             print_note(f"{name}: {_amount(event.done, None, event.unit)}done in {seconds:.1f} s")
         elif now - self._printed.get(event.stage, now) > LINE_EVERY_S:
             self._printed[event.stage] = now
-            print_note(f"{name}: {_amount(event.done, event.total, event.unit)}".rstrip(" ,"))
+            said = f"{name}: {_amount(event.done, event.total, event.unit)}".rstrip(" ,")
+            print_note(f"{said}, {event.message}" if event.message else said)
+
+
+class TokenStream:
+    """Shows answers while they come: one at a time on stderr, the others when it is done."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
+        self._current: int | None = None
+
+    def __call__(self, index: int, piece: str | None) -> None:
+        """A piece of the answer to request ``index``; None: it starts again."""
+        if piece is None:
+            self._texts.pop(index, None)
+            if index == self._current:
+                self._write("\n")
+                self._current = None
+            return
+        self._texts[index] = self._texts.get(index, "") + piece
+        if self._current is None:
+            self._current = index
+            self._write(f"{self._texts[index]}")
+        elif index == self._current:
+            self._write(piece)
+        if index == self._current and self._texts[index].rstrip().endswith("}"):
+            self._write("\n")
+            self._current = None
+
+    def _write(self, text: str) -> None:
+        print("\n" if text == "\n" else CONTROLS.sub(" ", text), end="", file=sys.stderr, flush=True)
 
 
 class _AmountColumn(ProgressColumn):
@@ -237,8 +275,9 @@ class _AmountColumn(ProgressColumn):
             return DownloadColumn().render(task)
         if not unit:
             return Text(f"{task.percentage:>3.0f}%" if task.total else "")
-        rate = f" {task.speed:,.0f} {unit}/s" if task.speed else ""
-        return Text(f"{int(task.completed):,}/{int(task.total or 0):,}{rate}")
+        rate = f" {task.speed:,.{0 if task.speed >= 10 else 1}f} {unit}/s" if task.speed else ""
+        said = str(task.fields.get("said", ""))
+        return Text(f"{int(task.completed):,}/{int(task.total or 0):,}{rate}{f' {clean(said)}' if said else ''}")
 
 
 def _amount(done: int, total: int | None, unit: str) -> str:

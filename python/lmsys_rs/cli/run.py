@@ -10,6 +10,7 @@ import typer
 from lmsys_rs.cli import render
 from lmsys_rs.cli.load import column_mapping, told_load
 from lmsys_rs.cli.options import (
+    AcrossLanguages,
     AsJson,
     ColumnId,
     ColumnLanguage,
@@ -66,6 +67,7 @@ def _run(
         typer.Option("--clusters", "--n-clusters", min=1, help="Of k-means. Default: sqrt(texts / 2), at most 200."),
     ] = None,
     min_cluster_size: Annotated[int | None, typer.Option("--min-cluster-size", min=2, help="Of HDBSCAN.")] = None,
+    across_languages: AcrossLanguages = False,
     map_path: Annotated[Path, typer.Option("--map", help="Where to write the map.")] = Path("map.html"),
     no_map: Annotated[bool, typer.Option("--no-map", help="Write no map.")] = False,
     embedding_model: Annotated[
@@ -118,6 +120,7 @@ def _run(
             engine=engine,
             provider=provider,
             algorithm=algorithm,
+            across_languages=across_languages,
             n_clusters=clusters,
             min_cluster_size=min_cluster_size,
             random_state=seed,
