@@ -17,7 +17,7 @@ from typing import Any, Literal
 from lmsys_rs.errors import BudgetExceeded, InvalidInputError, ProviderError, RateLimited
 from lmsys_rs.llm.bridge import InCaller, run_beside
 from lmsys_rs.llm.budget import Budget
-from lmsys_rs.llm.limiter import Limiter, Pace
+from lmsys_rs.llm.limiter import Limiter, shared_pace
 from lmsys_rs.llm.models import Model, key_for
 from lmsys_rs.llm.replaying import Work, replay, works_for
 from lmsys_rs.llm.tokens import Forecast, estimate_tokens, most_prompt_tokens, prompt_tokens
@@ -194,7 +194,7 @@ class _Asker:
         own = self.model.base_url == provider.base_url  # the defaults are those of the provider's own servers
         rpm = (provider.rpm if own else 0) if self.limits.rpm is None else self.limits.rpm
         tpm = (provider.tpm if own else 0) if self.limits.tpm is None else self.limits.tpm
-        self.limiter = Limiter(Pace(rpm=rpm, tpm=tpm))
+        self.limiter = Limiter(shared_pace(f"{self.model.base_url} {self.model.spec}", rpm, tpm))
         concurrency = min(self.limits.concurrency or provider.concurrency, len(self.waiting))
         async with Transport(
             self.model,

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
-__all__ = ["Limiter", "Pace"]
+__all__ = ["Limiter", "Pace", "shared_pace"]
 
 WINDOW_S = 60.0
 ARRIVAL_S = 1.0  # sending may need a new connection
@@ -42,6 +44,7 @@ class Pace:
         self._request_slot = -math.inf  # the steady pace: no sooner than these
         self._token_slot = -math.inf
         self._paused_until = -math.inf
+        self.lock = threading.Lock()  # for those who share it
 
     def delay(self, now: float, tokens: int) -> float:
         """Seconds until a call of so many tokens may go: 0 is now, infinity is not before another call has ended."""
@@ -105,6 +108,12 @@ class Pace:
         return math.inf if self._in_flight else self._settled[-1][0]
 
 
+@cache
+def shared_pace(where: str, rpm: int, tpm: int) -> Pace:
+    """The pace of this process towards one model: a minute does not begin anew with the next call of `ask_all`."""
+    return Pace(rpm=rpm, tpm=tpm)
+
+
 def _on_time(slot: float, now: float) -> float:
     """Where the pace stands: a late sender catches up on a little, the first one has nothing to catch up on."""
     return now if math.isinf(slot) else max(slot, now - LAG_S)
@@ -132,16 +141,19 @@ class Limiter:
         async with self._turn:
             while True:
                 now, needed = self._clock(), tokens()
-                delay = self.pace.delay(now, needed)
-                if delay <= 0:
-                    return self.pace.admit(now, needed)
                 self._changed.clear()
+                with self.pace.lock:
+                    delay = self.pace.delay(now, needed)
+                    if delay <= 0:
+                        return self.pace.admit(now, needed)
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), None if math.isinf(delay) else delay)
+                    # at most a second: whoever shares the pace changes it without telling us
+                    await asyncio.wait_for(self._changed.wait(), min(delay, 1.0))
 
     def settle(self, ticket: int, tokens: int) -> None:
         """See `Pace.settle`."""
-        self.pace.settle(ticket, self._clock(), tokens)
+        with self.pace.lock:
+            self.pace.settle(ticket, self._clock(), tokens)
         self._changed.set()
 
     def pause(self, seconds: float) -> None:

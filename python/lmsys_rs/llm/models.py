@@ -133,7 +133,7 @@ def _require_listed(model: Model, key: Key | None, *, timeout_s: float) -> None:
     listed = list_models(model, key, timeout_s=timeout_s)
     if model.name in listed or (model.provider.name == "ollama" and f"{model.name}:latest" in listed):
         return
-    if not listed and model.provider.local:
+    if not listed and (model.provider.local or model.base_url != model.provider.base_url):
         return  # some servers serve one model and list none
     catalog = [] if model.provider.local else [s.partition("/")[2] for s in known_models(model.provider.name)]
     raise InvalidInputError(

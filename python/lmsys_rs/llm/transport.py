@@ -273,7 +273,10 @@ def error_of(model: Model, status: int, told: str, headers: Mapping[str, str]) -
         names = " or ".join(model.provider.key_names)
         return Unauthorized(f"{name} refused the key (status {status}){said}", hint=f"check {names}")
     if status == 404:
-        return ProviderError(f"{name} has no model {model.name!r} at {model.base_url} (status 404){said}")
+        return ProviderError(
+            f"{name} has no model {model.name!r} at {model.base_url} (status 404){said}",
+            hint=None if model.base_url.rpartition("/")[2].startswith("v1") else "most addresses end in /v1",
+        )
     if 300 <= status < 400:
         return ProviderError(
             f"{name} redirects to another address (status {status}), which is not followed with a key",

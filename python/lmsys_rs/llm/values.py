@@ -249,7 +249,8 @@ class Limits:
         concurrency: calls at a time; None takes the provider's default.
         rpm, tpm: requests and tokens (prompt and answer) in any 60 seconds; None takes the provider's default, 0 is
             no limit.
-        max_cost: US dollars that this call may spend; reserved before each call, so never exceeded.
+        max_cost: US dollars that this call may spend; reserved before each call, so never exceeded. A call that was cut
+            off counts nothing, though a provider may bill it.
         timeout_s: for a whole answer; with ``on_token`` between two pieces of it.
         max_attempts: how often a call that brought no answer (429, 5xx, a cut connection) is tried.
         max_repairs: how often a bad answer is followed by another question.

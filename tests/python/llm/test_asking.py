@@ -280,3 +280,39 @@ def test_ctrl_c_ends_within_a_second_and_keeps_answers(serve: Serve, journal: Me
     assert time.monotonic() - pressed[0] < 1.0
     answered = [call for call in provider.paid if call.completed is not None and call.completed < pressed[0] - 0.05]
     assert 0 < len(answered) <= len(journal.entries)
+
+
+def test_a_minute_does_not_begin_anew_with_the_next_call(serve: Serve, journal: MemoryJournal) -> None:
+    provider = serve()
+    model = model_at(provider)
+    limits = Limits(rpm=306, tpm=0, concurrency=4)  # one in 0.2 s
+    for start in range(0, 8, 2):
+        ask_all(model, requests(8)[start : start + 2], limits=limits, journal=journal)
+    moments = [call.arrived for call in provider.calls]
+    assert moments[-1] - moments[0] >= 7 * 0.2 - 0.05
+
+
+def test_a_listener_that_fails_ends_the_work_and_keeps_answers(serve: Serve, journal: MemoryJournal) -> None:
+    provider = serve(latency=(0.0, 0.4))
+
+    def on_answer(index: int, outcome: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ask_all(model_at(provider), requests(100), limits=QUICK, journal=journal, on_answer=on_answer)
+    assert len(journal.entries) >= 1
+    assert len(provider.calls) <= 16
+
+
+def test_a_prompt_that_is_too_long_fails_alone(serve: Serve, journal: MemoryJournal) -> None:
+    provider = serve()
+    ordinary = provider._refused
+
+    def refused(call: Any, body: Any) -> Any:
+        if call.prompt.endswith("text 3"):
+            return 400, {"error": {"message": "too long", "code": "context_length_exceeded"}}, {}
+        return ordinary(call, body)
+
+    provider._refused = refused  # type: ignore[method-assign]  # the server is ours
+    outcomes = ask_all(model_at(provider), requests(6), limits=QUICK, journal=journal).outcomes
+    assert [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Failed)] == [3]
