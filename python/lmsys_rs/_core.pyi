@@ -35,8 +35,8 @@ __all__ = [
     "central_representatives",
     "cluster_quality",
     "configure",
-    "cut_texts",
     "covering_representatives",
+    "cut_texts",
     "diverse_representatives",
     "group_pairs",
     "knn_outlier_scores",
@@ -108,8 +108,8 @@ def top_terms(
     progress: _Progress | None = None,
 ) -> list[list[tuple[str, float]]]:
     """c-TF-IDF terms of each cluster 0..n_clusters-1, best first: words and phrases of up to `max_words` words with no
-    stop word at either end, runs of characters in scripts without spaces. A term that is as common in one of the
-    clusters of its row of `nearest`, (n_clusters, m) with -1 for none, counts half."""
+    stop word at either end, runs of characters in scripts without spaces. A term that is common in one of the clusters
+    of its row of `nearest`, (n_clusters, m) with -1 for none, counts less."""
 
 # ---- signals ---------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ NOISE_TITLE = "Unclustered"
 TITLE_TERMS = 3
 # Titles by meaning; the figures behind these numbers are in docs/decisions/0027-offline-names.md.
 N_PHRASES = 30  # terms of a cluster that are tried as its title
-N_PAIRED = 20  # of them, those that are tried in pairs
+N_PAIRED = 30  # of them, those that are tried in pairs
 N_PAIRS = 8  # pairs that are encoded, after a look at the mean of their vectors
 CONTRAST = 0.25  # what nearness to the nearest other cluster costs
 PAIR_COST = 0.01  # in cosine: of a phrase and a pair that do equally well, the phrase is easier to read

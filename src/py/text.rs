@@ -78,8 +78,8 @@ pub fn text_hashes(py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<PyArray
 ///     n_terms: most terms per cluster.
 ///     min_count: fewest texts a term must stand in.
 ///     max_words: most words of a term, 1 to 4.
-///     nearest: (n_clusters, m) the clusters that each must be told from, -1 for none: a term that is as common in one of
-///         them counts half.
+///     nearest: (n_clusters, m) the clusters that each must be told from, -1 for none: a term that is common in one of
+///         them counts less.
 ///     progress: called with (done, total).
 ///
 /// Returns:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from lmsys_rs import _core
 from lmsys_rs.clustering import cluster
+from lmsys_rs.embedding import embed
 from lmsys_rs.labeling import describe, label
-from lmsys_rs.records import ClusterRecord
+from lmsys_rs.records import ClusterRecord, Event
 from lmsys_rs.session import Session
-from lmsys_rs.store import reading
-from lmsys_rs.titles import MAX_TITLE
+from lmsys_rs.store import reading, writing
+from lmsys_rs.titles import MAX_TITLE, is_generic
 from lmsys_rs.titling import titles_by_words as titles
 
 
@@ -81,6 +86,53 @@ def test_labeling_fills_every_cluster(embedded: Session) -> None:
         assert record.representatives[0] == record.medoid
         assert {of_text[text_id] for text_id in record.representatives} == {record.cluster_id}
         assert len(set(record.representatives)) == len(record.representatives)
+
+
+def test_titles_are_checked_with_the_encoder_of_the_vectors(embedded: Session, encoder: Any) -> None:
+    run = cluster(embedded, _core.KMeans(n_clusters=8))
+    events: list[Event] = []
+    label(embedded, run.run_id, encoder=encoder, on_event=events.append)
+    with embedded.store.reading() as connection:
+        clusters = reading.clusters(connection, run.run_id)
+    assert {c.title_rank for c in clusters} == {1}
+    assert {c.title_source for c in clusters} == {"offline"}
+    assert not [event for event in events if event.kind == "note"]
+
+
+def test_without_the_model_of_the_vectors_words_decide_and_a_note_says_so(embedded: Session) -> None:
+    run = cluster(embedded, _core.KMeans(n_clusters=8))
+    events: list[Event] = []
+    label(embedded, run.run_id, on_event=events.append)
+    with embedded.store.reading() as connection:
+        assert {c.title_rank for c in reading.clusters(connection, run.run_id)} == {None}
+    notes = [event.message for event in events if event.kind == "note"]
+    assert notes == ["titles are chosen by words alone: words-64 is not on this machine"]
+
+
+def test_a_model_on_this_machine_is_found_again(loaded: Session, model_folder: Path) -> None:
+    embed(loaded, "all-MiniLM-L6-v2")
+    run = cluster(loaded, _core.KMeans(n_clusters=8))
+    label(loaded, run.run_id)
+    with loaded.store.reading() as connection:
+        clusters = reading.clusters(connection, run.run_id)
+    assert model_folder.is_dir()
+    assert all(c.title_rank is not None for c in clusters)
+    assert all(is_generic(c.title) is None for c in clusters)
+
+
+def test_a_title_that_a_person_gave_stays(embedded: Session) -> None:
+    run = cluster(embedded, _core.KMeans(n_clusters=4))
+    label(embedded, run.run_id)
+    with embedded.store.reading() as connection:
+        clusters = reading.clusters(connection, run.run_id)
+    theirs = [replace(clusters[0], title="Ours", description="By hand.", title_source="user"), *clusters[1:]]
+    with embedded.writer("test"), embedded.store.writing() as connection:
+        writing.set_clusters(connection, run.run_id, theirs)
+    label(embedded, run.run_id)
+    with embedded.store.reading() as connection:
+        kept = reading.clusters(connection, run.run_id)
+    assert (kept[0].title, kept[0].description, kept[0].title_source) == ("Ours", "By hand.", "user")
+    assert [c.title for c in kept[1:]] == [c.title for c in clusters[1:]]
 
 
 def test_labeling_twice_gives_the_same_names(embedded: Session) -> None:

@@ -177,6 +177,42 @@ def test_a_heavy_row_draws_the_medoid() -> None:
     assert _core.medoids(X, labels, n_clusters=1, weights=[1, 1, 50]).tolist() == [2]
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 14), st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32))
+def test_each_covering_row_adds_the_most(n: int, n_clusters: int, wanted: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, labels = rng.normal(size=(n, 3)).astype(np.float32), rng.integers(-1, n_clusters, size=n)
+    weights = rng.integers(1, 5, size=n).astype(np.float32)
+    graph = _core.KnnGraph.build(X, min(3, n - 1))
+    likeness = np.eye(n)
+    for i in range(n):
+        for j, distance in zip(graph.indices[i], graph.distances[i], strict=True):
+            if labels[i] == labels[j]:
+                likeness[i, j] = likeness[j, i] = max(likeness[i, j], 1 / (1 + distance))
+    found = _core.covering_representatives(
+        graph, labels, n_clusters=n_clusters, n_representatives=wanted, weights=weights
+    )
+    for cluster, rows in enumerate(found):
+        members = np.flatnonzero(labels == cluster)
+        assert len(rows) == len(set(rows.tolist())) == min(wanted, len(members))
+
+        def covered(chosen: list[int], members: npt.NDArray[Any] = members) -> float:
+            return float(weights[members] @ likeness[np.ix_(members, chosen)].max(axis=1))
+
+        for taken in range(len(rows)):
+            before = rows[:taken].tolist()
+            best = max(covered([*before, int(row)]) for row in members)
+            assert covered([*before, int(rows[taken])]) >= best - 1e-5
+
+
+def test_covering_refuses_what_does_not_fit() -> None:
+    graph = _core.KnnGraph.build(np.eye(3, dtype=np.float32), 1)
+    with pytest.raises(InvalidInputError, match=r"labels.*2 != 3"):
+        _core.covering_representatives(graph, [0, 0], n_clusters=1)
+    with pytest.raises(InvalidInputError, match="weights"):
+        _core.covering_representatives(graph, [0, 0, 0], n_clusters=1, weights=[1.0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
