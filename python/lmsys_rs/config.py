@@ -78,17 +78,20 @@ def hub_token() -> str | None:
         return None
 
 
-def provider_key(names: Sequence[str], *, service: str, user: str) -> str | None:
+def provider_key(names: Sequence[str], *, service: str | None, user: str) -> str | None:
     """The key of an LLM provider; never kept by us.
 
     Args:
         names: environment variables, the first that is set counts.
-        service, user: where the system's keyring has it; asked only if the package ``keyring`` is installed.
+        service, user: where the system's keyring has it; asked only if the package ``keyring`` is installed. No
+            service: not asked, as a keyring may want to be unlocked first.
     """
     for name in names:
         key = os.environ.get(name, "").strip()
         if key:
             return key
+    if service is None:
+        return None
     try:
         import keyring
         from keyring.errors import KeyringError

@@ -41,7 +41,8 @@ def find_key(provider: Provider, *, required: bool) -> Key | None:
     Raises:
         Unauthorized: there is none, and it is required.
     """
-    text = provider_key(provider.key_names, service=KEYRING_SERVICE, user=provider.name)
+    service = None if provider.local else KEYRING_SERVICE
+    text = provider_key(provider.key_names, service=service, user=provider.name)
     if text is not None:
         if not text.isascii() or not text.isprintable() or " " in text:
             raise Unauthorized(f"the key of {provider.name} holds characters that no key has")
