@@ -83,6 +83,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "naming": {"titles", "titling", "_core"},
     # a title is checked with the model that made the vectors
     "labeling": {"records", "session", "store", "models", "layouts", "selection", "naming"},
+    "grouping": {"records", "llm", "privacy", "prompts", "titles", "_core"},
+    "hierarchies": {
+        *("records", "knowledge", "session", "store", "selection", "languages", "labeling", "naming"),
+        *("journal", "llm", "grouping", "_core"),
+    },
     "renaming": {"records", "session", "store", "layouts", "labeling", "titles", "_core"},
     "curation": {"records", "knowledge", "session", "store", "selection", "renaming"},
     "rules": {"records", "knowledge", "session", "store", "conditions", "selection", "curation"},
@@ -132,7 +137,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "planning",
         ),
         *("curation", "rules", "reviewing", "knowledge", "summarizing", "cluster_prompts", "naming_scores", "privacy"),
-        *("prompts", "llm", "languages"),
+        *("prompts", "llm", "languages", "hierarchies", "classifying", "templates", "generating"),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "cli": {
@@ -155,7 +160,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "planning",
         ),
         *("curation", "rules", "reviewing", "knowledge", "summarizing", "cluster_prompts", "naming_scores", "privacy"),
-        *("prompts", "llm", "languages"),
+        *("prompts", "llm", "languages", "hierarchies", "classifying", "templates", "generating"),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "__init__": {"_core", "engine", "api", "distilling", "insight", "models", "readers", "sample"},

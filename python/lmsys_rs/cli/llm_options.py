@@ -124,13 +124,14 @@ def print_estimate(estimate: Estimate, *, as_json: bool, batch: bool) -> None:
 
 
 def print_spent(
-    n_calls: int, n_cached: int, input_tokens: int, output_tokens: int, cost: float | None, seconds: float
+    n_calls: int, n_cached: int, input_tokens: int, output_tokens: int, cost: float | None, seconds: float | None
 ) -> None:
     """What was asked and paid."""
     paid = "price unknown" if cost is None else f"${cost:,.4f}"
     answered = f", {n_cached:,} were answered already" if n_cached else ""
     tokens = f"{input_tokens:,} prompt and {output_tokens:,} answer tokens"
-    render.print_note(f"{n_calls:,} calls{answered}; {tokens}, {paid}, {seconds:.1f} s")
+    time = "" if seconds is None else f", {seconds:.1f} s"
+    render.print_note(f"{n_calls:,} calls{answered}; {tokens}, {paid}{time}")
 
 
 def _duration(seconds: float) -> str:
