@@ -21,11 +21,20 @@ from lmsys_rs.records import EmbeddingRecord, RunRecord
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
-__all__ = ["ACROSS", "Space", "label_language", "language_shares", "space_across_languages", "space_of_run"]
+__all__ = [
+    "ACROSS",
+    "Space",
+    "clusters_of_other_languages",
+    "label_language",
+    "language_shares",
+    "space_across_languages",
+    "space_of_run",
+]
 
 ACROSS = "across_languages"  # the parameter of runs that were made across languages
 # A language counts as this many texts of the overall mean: of few texts the mean is their topic, not their language.
 SHRINKAGE = 20
+SPLIT_SHARE = 0.8  # of a cluster's texts in one language: it is a cluster of that language
 
 MAIN_SHARE = 0.6  # of a cluster's texts: a name in their language helps; less is a mixture, and is named in English
 CODES = {
@@ -52,6 +61,22 @@ def language_shares(session: Session, run_id: str) -> dict[int, dict[str, float]
     for cluster_id, language, n in counted.rows():
         found.setdefault(cluster_id, {})[language] = n
     return {i: {name: n / sum(counts.values()) for name, n in counts.items()} for i, counts in found.items()}
+
+
+def clusters_of_other_languages(session: Session, run: RunRecord) -> tuple[int, str]:
+    """How many clusters are mostly of one language that is not the main one of the run, and which that is."""
+    with session.store.reading() as connection:
+        sizes = {c.cluster_id: c.size for c in reading.clusters(connection, run.run_id)}
+    shares = {i: of for i, of in language_shares(session, run.run_id).items() if i >= 0}
+    total: dict[str, float] = {}
+    for i, of in shares.items():
+        for name, share in of.items():
+            total[name] = total.get(name, 0.0) + share * sizes.get(i, 0)
+    main = max(total, key=lambda name: (total[name], name), default="English")
+    n_split = sum(
+        max(of.values()) >= SPLIT_SHARE and max(of, key=lambda name: of[name]) != main for of in shares.values()
+    )
+    return n_split, main
 
 
 def label_language(wanted: str, shares: Mapping[str, float]) -> str:

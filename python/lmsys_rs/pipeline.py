@@ -15,10 +15,11 @@ from lmsys_rs.drawing import write_map
 from lmsys_rs.embedding import embed, load_encoder
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.labeling import label
+from lmsys_rs.languages import clusters_of_other_languages
 from lmsys_rs.loading import load
 from lmsys_rs.models import DEFAULT_MODEL, EngineName
 from lmsys_rs.readers import ColumnMapping
-from lmsys_rs.records import EmbedReport, Filters, LoadReport, OnEvent, RunRecord, WorkspaceInfo, ignore_events
+from lmsys_rs.records import EmbedReport, Event, Filters, LoadReport, OnEvent, RunRecord, WorkspaceInfo, ignore_events
 from lmsys_rs.rules import apply_rules
 from lmsys_rs.selection import select
 from lmsys_rs.session import Session
@@ -26,6 +27,9 @@ from lmsys_rs.store import reading
 from lmsys_rs.store.schema import SCHEMA_VERSION
 
 __all__ = ["RunReport", "named", "run_all", "workspace_info"]
+
+
+MAX_SPLIT = 0.1  # share of clusters of other languages from which on it is worth a word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,16 @@ def run_all(
         on_event=on_event,
     )
     run = named(session, run, on_event=on_event)
+    n_split, main = clusters_of_other_languages(session, run)
+    if n_split > MAX_SPLIT * run.n_clusters and not across_languages:
+        on_event(
+            Event(
+                "note",
+                "label",
+                message=f"{n_split:,} of {run.n_clusters:,} clusters are of one language that is not {main}: "
+                "--across-languages groups by what is said",
+            )
+        )
     if map_path is not None:
         write_map(session, run.run_id, map_path, on_event=on_event)
     return RunReport(load=loaded, embed=embedded, run=run, map_path=map_path)

@@ -116,7 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "pipeline": {
         *("records", "session", "store", "readers", "models", "_core"),
-        *("loading", "embedding", "clustering", "labeling", "rules", "drawing", "selection"),
+        *("loading", "embedding", "clustering", "labeling", "languages", "rules", "drawing", "selection"),
     },
     # front ends: they know the use cases, never each other
     "api": {

@@ -21,7 +21,8 @@ from lmsys_rs.cli.options import (
     with_filters,
 )
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.exporting import export
+from lmsys_rs.exporting import export, write_frame
+from lmsys_rs.privacy import MIN_CONVERSATIONS, gate, shareable
 from lmsys_rs.records import Filters, SearchResult
 from lmsys_rs.search import search_clusters, search_queries
 from lmsys_rs.selection import FACETS, facets, queries
@@ -31,6 +32,13 @@ from lmsys_rs.views import conversation_of, near_duplicates
 __all__ = ["register"]
 
 SHOWN_TEXTS = 5  # of a group of near-duplicates
+MinConversations = Annotated[
+    int, typer.Option("--min-conversations", min=1, help="Distinct conversations that a cluster needs to be shown.")
+]
+MinUsers = Annotated[
+    int | None,
+    typer.Option("--min-users", min=0, help="Distinct users, where known. Default: as many.", show_default=False),
+]
 RunOption = Annotated[str | None, typer.Option("--run-id", "--run", help="Run id, or latest.", show_default=False)]
 
 
@@ -41,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command("near-duplicates", epilog="Example: lmsys near-duplicates --by meaning --limit 50")(_near_duplicates)
     app.command("facets", epilog="Example: lmsys facets --by model --by month --language English")(_facets)
     app.command("search", epilog='Example: lmsys search "sort a list" --run-id latest --language English')(_search)
+    app.command("privacy", epilog="Example: lmsys privacy latest --min-conversations 20")(_privacy)
     app.command("export", epilog="Example: lmsys export latest --output clusters.parquet")(_export)
 
 
@@ -235,16 +244,80 @@ def _export(
     format: Annotated[
         str | None, typer.Option("--format", help="csv, json, jsonl or parquet. Default: the file's suffix.")
     ] = None,
+    share_safe: Annotated[
+        bool,
+        typer.Option("--share-safe", help="One row per cluster that passes lmsys privacy, and no text of anybody."),
+    ] = False,
+    min_conversations: MinConversations = MIN_CONVERSATIONS,
+    min_users: MinUsers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write every query of a run with its cluster."""
+    """Write every query of a run with its cluster, or what of it may be shown to others."""
     path = output or Path(f"export.{format or 'csv'}")
+    if share_safe:
+        _export_share_safe(workspace, run, path, filters, min_conversations, min_users, as_json)
+        return
     with open_workspace(workspace) as session, render.Reporter() as reporter:
         n_rows = export(session, run, path, format=format, filters=filters, on_event=reporter)
     if as_json:
         render.print_json({"path": path, "n_rows": n_rows})
     else:
         render.print_text(f"{path}: {n_rows:,} queries")
+
+
+def _privacy(
+    run: RunId = "latest",
+    workspace: WorkspaceOption = None,
+    min_conversations: MinConversations = MIN_CONVERSATIONS,
+    min_users: MinUsers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which clusters may be shown to others, which not, and why."""
+    with open_workspace(workspace) as session:
+        judged = gate(session, run, min_conversations=min_conversations, min_users=min_users)
+    for one in judged if as_json else ():
+        render.print_json(one)
+    if not as_json:
+        render.print_table(
+            ("id", "queries", "conversations", "users", "shown", "title", "why"),
+            [
+                (
+                    str(one.cluster_id),
+                    one.n_queries,
+                    one.n_conversations,
+                    one.n_users,
+                    one.shown,
+                    render.short(one.title, 48),
+                    "; ".join(one.reasons),
+                )
+                for one in judged
+            ],
+            numbers=("id", "queries", "conversations", "users"),
+        )
+    n_shown = sum(one.shown for one in judged)
+    render.print_note(f"{n_shown:,} of {len(judged):,} clusters may be shown")
+
+
+def _export_share_safe(
+    workspace: Any,
+    run: str,
+    path: Path,
+    filters: Filters,
+    min_conversations: int,
+    min_users: int | None,
+    as_json: bool,
+) -> None:
+    if not filters.is_open:
+        raise InvalidInputError("--share-safe is of a whole run: filters would show what few people asked")
+    with open_workspace(workspace) as session:
+        judged = gate(session, run, min_conversations=min_conversations, min_users=min_users)
+    frame = shareable(judged)
+    write_frame(frame, path)
+    hidden = sum(not one.shown for one in judged)
+    if as_json:
+        render.print_json({"path": path, "n_rows": frame.height, "n_hidden": hidden})
+    else:
+        render.print_text(f"{path}: {len(judged) - hidden:,} clusters, {hidden:,} too small to be shown by themselves")
 
 
 def _facet_value(value: Any) -> str | None:

@@ -33,6 +33,9 @@ RULES = (
     "SELECT 'run ' || r.run_id || ': ' || (r.n_texts + r.n_assigned) || ' members are said, '"
     " || (SELECT count(*) FROM membership m WHERE m.run_id = r.run_id) || ' are there' FROM run r"
     " WHERE r.n_texts + r.n_assigned <> (SELECT count(*) FROM membership m WHERE m.run_id = r.run_id)",
+    "SELECT 'run ' || r.run_id || ': cluster ' || m.cluster_id || ' has members and does not exist' FROM run r"
+    " JOIN (SELECT DISTINCT run_id, cluster_id FROM membership) m ON m.run_id = r.run_id"
+    " WHERE NOT EXISTS (SELECT 1 FROM cluster c WHERE c.run_id = r.run_id AND c.cluster_id = m.cluster_id)",
     "SELECT 'memberships of a run that does not exist: ' || run_id FROM membership"
     " WHERE run_id NOT IN (SELECT run_id FROM run) GROUP BY run_id",
     "SELECT 'embedding ' || e.embedder_id || ': ' || e.n_rows || ' rows for '"

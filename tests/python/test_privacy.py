@@ -1,0 +1,101 @@
+"""The privacy gate: small clusters, few users, one person's words, personal data in names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lmsys_rs import _core, curation
+from lmsys_rs.clustering import cluster
+from lmsys_rs.embedding import embed
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.labeling import label
+from lmsys_rs.loading import load
+from lmsys_rs.privacy import HIDDEN, gate, personal_kinds, shareable
+from lmsys_rs.session import Session
+from lmsys_rs.store import reading
+
+
+@pytest.fixture
+def talks(session: Session, tmp_path: Path, encoder: object) -> Session:
+    """Twelve people ask about refunds, one person (in twelve conversations) about her own letter, three about rain."""
+    rows = []
+    for i in range(12):
+        rows.append((f"refund of my order number {'abcdefghijkl'[i]} please", f"u{i}"))
+        rows.append((f"my letter to zyxw quartz about plan {'abcdefghijkl'[i]}", "u99"))
+    rows += [(f"rain tomorrow in town {i}", f"u{i}") for i in range(3)]
+    lines = [
+        {"conversation_id": str(n), "user_id": user, "conversation": [{"role": "user", "content": text}]}
+        for n, (text, user) in enumerate(rows)
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    load(session, path)
+    embed(session, encoder)
+    run = cluster(session, _core.KMeans(n_clusters=3, n_init=5, random_state=1))
+    label(session, run.run_id)
+    return session
+
+
+def of(session: Session, word: str) -> int:
+    """The cluster whose terms hold a word."""
+    with session.store.reading() as connection:
+        run = reading.get_run(connection, "latest")
+        found = [c.cluster_id for c in reading.clusters(connection, run.run_id) if any(word in t for t, _ in c.terms)]
+    return found[0]
+
+
+def test_clusters_need_conversations_and_users(talks: Session) -> None:
+    judged = {one.cluster_id: one for one in gate(talks, min_conversations=10)}
+    refund, letter, rain = (judged[of(talks, word)] for word in ("refund", "letter", "rain"))
+    assert (refund.shown, refund.n_conversations, refund.n_users) == (True, 12, 12)
+    assert (letter.shown, letter.n_conversations, letter.n_users) == (False, 12, 1)
+    assert letter.reasons[0] == "1 users, 10 are needed"
+    assert (rain.shown, rain.reasons[0]) == (False, "3 conversations, 10 are needed")
+    assert {one.shown for one in gate(talks, min_conversations=3, min_users=0)} == {True}
+
+
+def test_words_of_few_conversations_are_not_shown(talks: Session) -> None:
+    curation_free = gate(talks, min_conversations=10)
+    with talks.store.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE cluster SET title = 'Refund, order number c' WHERE cluster_id = ?", (of(talks, "refund"),)
+        )
+    (refund,) = [one for one in gate(talks, min_conversations=10) if one.cluster_id == of(talks, "refund")]
+    assert refund.title == "Refund"
+    assert "words of few conversations in the title" in refund.reasons
+    assert all("for example" not in one.description for one in curation_free)
+
+
+def test_personal_data_in_names_is_replaced(talks: Session) -> None:
+    curation.rename_cluster(
+        talks, "latest", of(talks, "refund"), "Refunds, ask ann.smith@example.com", "Call +49 170 1234567"
+    )
+    (refund,) = [one for one in gate(talks) if one.cluster_id == of(talks, "refund")]
+    assert refund.title == "Refunds, ask [EMAIL]"
+    assert "[PHONE]" in refund.description
+    assert "email in the title" in refund.reasons
+
+
+def test_what_is_shared_adds_up_and_holds_no_text(talks: Session) -> None:
+    frame = shareable(gate(talks, min_conversations=10))
+    assert frame["title"].to_list()[-1] == HIDDEN
+    assert frame["n_queries"].sum() == 27
+    assert frame["share"].sum() == pytest.approx(1, abs=1e-3)
+    assert frame.columns == ["cluster_id", "title", "description", "n_queries", "n_conversations", "share"]
+    assert "zyxw" not in str(frame.to_dicts())
+
+
+def test_unknown_users_ask_for_conversations_only(embedded: Session) -> None:
+    label(embedded, cluster(embedded, _core.KMeans(n_clusters=4)).run_id)
+    judged = gate(embedded)
+    assert {one.n_users for one in judged} == {None}
+    assert all(one.shown for one in judged)
+    with pytest.raises(InvalidInputError, match="at least one conversation"):
+        gate(embedded, min_conversations=0)
+
+
+def test_kinds_have_names() -> None:
+    assert personal_kinds("write to ann.smith@example.com") == ["email"]
+    assert personal_kinds("write to a friend") == []
