@@ -49,7 +49,7 @@ N_REPRESENTATIVES = 10
 N_NEAREST = 5
 EXAMPLE_CHARS = 90
 NO_MEDOID = 2**32 - 1
-COVERED = 1_000  # rows of a cluster that representatives are chosen from, and for
+COVERED = 500  # rows of a cluster that representatives are chosen from, and for
 N_NEIGHBORS = 15
 ROWS = 65_536  # read at once for the centroids
 
@@ -130,11 +130,10 @@ def name_clusters(
         nearest=contrast(means).tolist(),
         progress=progress,
     )
-    medoids = _core.medoids(vectors, assigned, n_clusters=n_clusters, weights=heavy)
-    has_medoid = medoids != NO_MEDOID
     typical = representatives(vectors, assigned, n_clusters, weights=heavy, graph=graph)
-    examples = _examples(series, np.where(has_medoid, medoids, 0))
-    examples = [example if has else "" for example, has in zip(examples, has_medoid, strict=True)]
+    medoids = [rows[0] if rows else None for rows in typical]
+    examples = _examples(series, [medoid or 0 for medoid in medoids])
+    examples = [example if medoid is not None else "" for example, medoid in zip(examples, medoids, strict=True)]
     sizes = np.bincount(assigned[assigned >= 0], minlength=n_clusters)
     queries = np.bincount(assigned[assigned >= 0], weights=None if heavy is None else heavy[assigned >= 0])
     queries = np.pad(queries, (0, n_clusters - len(queries)))
@@ -157,8 +156,8 @@ def name_clusters(
             description=sentence(int(sizes[i]), round(float(queries[i])), words[i], examples[i]),
             example=examples[i],
             terms=tuple(terms[i][:N_TERMS]),
-            medoid=int(medoids[i]) if has_medoid[i] else None,
-            representatives=tuple(int(row) for row in typical[i]),
+            medoid=medoids[i],
+            representatives=tuple(typical[i]),
             title_rank=rank,
             title_margin=margin,
         )
@@ -278,12 +277,12 @@ def sentence(n_texts: int, n_queries: int, terms: Sequence[str], example: str) -
 
 def _short_forms(texts: pl.Series, rows: Sequence[int]) -> list[str]:
     """Typical texts that are short enough to be titles."""
-    lines = [without_preamble(line).rstrip(".!?") for line in _examples(texts, np.asarray(rows))]
+    lines = [without_preamble(line).rstrip(".!?") for line in _examples(texts, rows)]
     return [line for line in lines if len(line) <= MAX_TITLE and is_generic(line) is None]
 
 
-def _examples(texts: pl.Series, rows: npt.NDArray[Any]) -> list[str]:
+def _examples(texts: pl.Series, rows: Sequence[int]) -> list[str]:
     if not len(rows):
         return []
-    cut = pl.Series(_core.cut_texts(texts.gather(pl.Series(rows.astype(np.uint32))), EXAMPLE_CHARS))
+    cut = pl.Series(_core.cut_texts(texts.gather(pl.Series(rows, dtype=pl.UInt32)), EXAMPLE_CHARS))
     return [re.sub(r"\s+", " ", text or "").strip() for text in cut]

@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -102,7 +103,7 @@ def titles_by_words(terms: Sequence[Sequence[str]], examples: Sequence[str], tak
     used = {normalized(title) for title in (NOISE_TITLE, *taken)}
     chosen = []
     for own, example in zip(terms, examples, strict=True):
-        chosen.append(_free(list(_word_titles(own, example)), used))
+        chosen.append(_free(_word_titles(own, example), used))
         used.add(normalized(chosen[-1]))
     return chosen
 
@@ -135,7 +136,7 @@ def titles_by_meaning(
         if best is not None:
             chosen[i] = (best.title, best.rank, best.margin)
         else:
-            chosen[i] = (_free(list(_word_titles(terms[i], examples[i])), used), None, None)
+            chosen[i] = (_free(_word_titles(terms[i], examples[i]), used), None, None)
         used.add(normalized(chosen[i][0]))
     return [chosen[i] for i in range(len(terms))]
 
@@ -267,7 +268,7 @@ def _word_titles(terms: Sequence[str], example: str) -> Iterator[str]:
     if picked:
         base = _fitting(picked[:TITLE_TERMS])
         yield sentence_case(", ".join(base))
-        said = set().union(*map(_stems, base[:2]))
+        said = frozenset().union(*map(_stems, base[:2]))
         for term in [term for term in [*picked, *terms] if term not in base and not _stems(term) <= said]:
             yield sentence_case(", ".join(_fitting([*base[:2], term])))
         for term in picked[TITLE_TERMS:]:
@@ -278,19 +279,24 @@ def _word_titles(terms: Sequence[str], example: str) -> Iterator[str]:
         yield short
 
 
-def _free(titles: Sequence[str], used: Collection[str]) -> str:
+def _free(titles: Iterable[str], used: Collection[str]) -> str:
     """The first title that is not used yet, or the first one with a number."""
-    free = next((title for title in titles if normalized(title) not in used), None)
-    return free or numbered(titles[0] if titles else "Cluster", used)
+    first = None
+    for title in titles:
+        if normalized(title) not in used:
+            return title
+        first = first or title
+    return numbered(first or "Cluster", used)
 
 
-def _stems(term: str) -> set[str]:
+@lru_cache(maxsize=100_000)
+def _stems(term: str) -> frozenset[str]:
     """The words of a term without a plural s: enough to see that "cat" and "cats" are one thing.
 
     Of scripts without spaces the characters: terms that share one overlap.
     """
     words = {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in term.casefold().split()}
-    return {part for word in words for part in (word if WITHOUT_SPACES.search(word) else (word,))}
+    return frozenset(part for word in words for part in (word if WITHOUT_SPACES.search(word) else (word,)))
 
 
 def _fitting(terms: Sequence[str]) -> list[str]:
