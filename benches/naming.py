@@ -278,6 +278,9 @@ def main() -> None:
     parser.add_argument("--model", default="all-MiniLM-L6-v2", help="registry name or folder of a model")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=20_000, help="chat turns for terms and representatives")
+    parser.add_argument(
+        "--language", default="English", help="of those turns; all: every one that parts words by spaces"
+    )
     arguments = parser.parse_args()
     encoder = Cached(Encoder(arguments.model))
     results: dict[str, Any] = {
@@ -290,9 +293,10 @@ def main() -> None:
     turns = pl.read_parquet(arguments.data / "chats" / "user_turns_distinct.parquet")
     results["speed"] = speed(turns["text"])
     table("Speed of terms", results["speed"])
-    # the tokens that both are judged by are parted by spaces
-    spaced = turns.filter(~pl.col("language").is_in(UNSPACED).fill_null(value=False))["text"]
-    sample = spaced.sample(min(arguments.texts, len(spaced)), seed=0, shuffle=True)
+    # the tokens that both are judged by are parted by spaces; stop words of other languages BERTopic can't leave out
+    spaced = ~pl.col("language").is_in(UNSPACED).fill_null(value=False)
+    chosen = turns.filter(spaced if arguments.language == "all" else pl.col("language") == arguments.language)["text"]
+    sample = chosen.sample(min(arguments.texts, len(chosen)), seed=0, shuffle=True)
     vectors = encoder.encoder.embed(sample)
     results["representatives"] = representatives(vectors, seed=0)
     table("Representatives", results["representatives"])
