@@ -7,6 +7,7 @@ and exported.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -17,7 +18,15 @@ from polars.exceptions import PolarsError
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.records import Filters
 
-__all__ = ["WHERE_COLUMNS", "checked", "effective_language", "make_filters", "parse_time", "where_names"]
+__all__ = [
+    "LABEL_COLUMN",
+    "WHERE_COLUMNS",
+    "checked",
+    "effective_language",
+    "make_filters",
+    "parse_time",
+    "where_names",
+]
 
 WHERE_COLUMNS: dict[str, str] = {
     "query_id": "number of the query",
@@ -47,6 +56,9 @@ WHERE_COLUMNS: dict[str, str] = {
     "near_duplicate": "smallest text_id of the group of near-duplicates",
 }
 """Column name to what it holds: all that ``--where`` may name."""
+
+LABEL_COLUMN = re.compile(r"label_[a-z0-9_]+")
+"""Columns of labels that were given by a template: ``label_task_type = 'coding'``."""
 
 UNKNOWN_LANGUAGES = ["", "unknown"]
 
@@ -82,6 +94,8 @@ def where_names(filters: Filters) -> set[str]:
     if filters.where is not None:
         names |= set(_parsed(filters.where).meta.root_names())
     for name in sorted(names - set(WHERE_COLUMNS)):
+        if LABEL_COLUMN.fullmatch(name):  # which there are is known to the workspace only
+            continue
         near = difflib.get_close_matches(name, WHERE_COLUMNS, n=2)
         raise InvalidInputError(
             f"where: there is no column {name!r}: the columns are {', '.join(WHERE_COLUMNS)}",

@@ -8,7 +8,7 @@ mean of its language from each text (Libovický, Rosa, Fraser 2020, section 3) l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -108,11 +108,19 @@ class Space:
     Attributes:
         offsets: (n_languages + 1, dim) what is taken away, the last for unknown languages; None takes nothing.
         language_of: number of the language of each text of the workspace, by text_id.
+        names: of the languages.
     """
 
     vectors: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.float32] | None = None
     language_of: npt.NDArray[np.int32] | None = None
+    names: tuple[str, ...] = ()
+
+    def as_if_in(self, language: str) -> Space:
+        """The space in which every text lies as if it were in that language; as it is where none of them is in it."""
+        if self.offsets is None or language not in self.names:
+            return Space(self.vectors)
+        return replace(self, offsets=self.offsets - self.offsets[self.names.index(language)])
 
     def rows(self, text_ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
         """(n, dim) float32 unit vectors of these texts, a copy."""
@@ -149,7 +157,7 @@ def space_across_languages(session: Session, embedding: EmbeddingRecord, text_id
     counts = np.bincount(language_of[text_ids], minlength=len(names) + 1)[:, None]
     overall = sums.sum(axis=0) / max(1, len(text_ids))
     offsets = (sums + SHRINKAGE * overall) / (counts + SHRINKAGE)
-    return Space(vectors, offsets.astype(np.float32), language_of)
+    return Space(vectors, offsets.astype(np.float32), language_of, tuple(names))
 
 
 def space_of_run(session: Session, run: RunRecord) -> Space:

@@ -13,9 +13,10 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from lmsys_rs import columns
-from lmsys_rs.conditions import checked, effective_language, where_names
+from lmsys_rs.conditions import LABEL_COLUMN, checked, effective_language, where_names
 from lmsys_rs.duplicates import near_duplicate_groups
 from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.labels import label_column
 from lmsys_rs.records import Filters, Selection
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
@@ -116,11 +117,12 @@ def facets(session: Session, filters: Filters | None = None, by: tuple[str, ...]
     """How many queries that pass have each value: for every facet a frame (value, n_queries), most first.
 
     Args:
-        by: some of `FACETS`; ``month`` counts by month of the conversation, in order of time.
+        by: some of `FACETS`, or columns of labels (``label_task_type``); ``month`` counts by month of the conversation,
+            in order of time.
     """
-    unknown = [name for name in by if name not in FACETS]
+    unknown = [name for name in by if name not in FACETS and not LABEL_COLUMN.fullmatch(name)]
     if unknown:
-        raise InvalidInputError(f"a facet must be one of {', '.join(FACETS)}: {unknown[0]!r}")
+        raise InvalidInputError(f"a facet must be one of {', '.join(FACETS)} or a column of labels: {unknown[0]!r}")
     names = tuple(dict.fromkeys("timestamp" if name == "month" else name for name in by))
     found = passing(session, filters, names)
     counted: dict[str, pl.DataFrame] = {}
@@ -161,6 +163,8 @@ def _with_columns(session: Session, frames: columns.Frames, found: pl.DataFrame,
         found = found.with_columns(frames.texts[name].gather(rows) for name in sorted(of_texts))
     if "language" in needed:
         found = found.with_columns(effective_language())
+    for name in sorted(name for name in needed if LABEL_COLUMN.fullmatch(name)):
+        found = found.with_columns(label_column(session, name, frames.texts.height).gather(found["text_id"]))
     if "near_duplicate" in needed:
         groups = near_duplicate_groups(session, frames.texts.height)
         found = found.with_columns(pl.Series("near_duplicate", groups[found["text_id"].to_numpy()]))

@@ -26,7 +26,7 @@ from lmsys_rs.records import EmbeddingRecord, Event, Filters, OnEvent, SegmentRe
 from lmsys_rs.search import encoder_of
 from lmsys_rs.segments import write_segment
 from lmsys_rs.session import Session
-from lmsys_rs.store import checking, reading, writing
+from lmsys_rs.store import checking, labelling, reading, writing
 from lmsys_rs.workspace import checksum_of
 
 __all__ = ["Finding", "VerifyReport", "repair", "verify"]
@@ -37,7 +37,8 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: database, table, segment, vectors, signatures, graph, projection, columns, near_duplicates or left over.
+        kind: database, table, segment, vectors, signatures, graph, projection, columns, near_duplicates, labels or left
+            over.
         what: the file, table or row it is about.
         problem: what is wrong with it.
         remedy: what `repair` does about it; empty if it can do nothing.
@@ -145,6 +146,7 @@ REMEDIES = {
     "near_duplicates": "compute it again",
     "graph": "forget it: it is built again when needed",
     "projection": "forget it: it is computed again when needed",
+    "labels": "forget them: lmsys classify gives them again",
 }
 
 
@@ -264,6 +266,14 @@ def _repaired(
         for file in gone:
             session.folder.remove(file)
         session.kept.clear()
+        return True
+    if finding.kind == "labels":
+        with session.store.writing() as connection:
+            for record in labelling.classifications(connection):
+                if record.file == finding.what:
+                    labelling.remove_classification(connection, record.classification_id)
+            writing.remove_array_files(connection, [finding.what])
+        session.folder.remove(finding.what)
         return True
     if finding.kind in ("graph", "projection"):
         name = Path(finding.what).name.split(".")[0]

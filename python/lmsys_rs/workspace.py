@@ -23,7 +23,7 @@ from lmsys_rs.errors import StoreError
 __all__ = ["DATABASE", "FOLDERS", "WorkspaceFolder", "WrittenFile", "checksum_of", "is_writable"]
 
 DATABASE = "lmsys.db"
-FOLDERS = ("conversations", "columns", "vectors", "graphs", "projections", "signals")
+FOLDERS = ("conversations", "columns", "vectors", "graphs", "projections", "signals", "labels")
 OURS = (*FOLDERS, "backups", "writer.lock")
 VECTOR_SUFFIXES = {"float32": "f32", "float16": "f16"}
 CHECKSUM_BYTES = 1 << 20  # read at a time

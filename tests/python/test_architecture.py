@@ -45,7 +45,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "columns": {"records", "session", "store"},
     "layouts": {"records", "session", "store", "workspace", "_core"},
     "duplicates": {"records", "session", "store", "layouts", "_core"},
-    "selection": {"records", "session", "store", "columns", "conditions", "duplicates"},
+    "templates": set(),
+    "heads": set(),
+    "labels": {"records", "knowledge", "session", "store", "templates"},
+    "selection": {"records", "session", "store", "columns", "conditions", "duplicates", "labels"},
     "views": {"records", "session", "store", "columns", "conditions", "duplicates", "segments", "selection"},
     "insight": {"_core"},
     # use cases
@@ -87,6 +90,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hierarchies": {
         *("records", "knowledge", "session", "store", "selection", "languages", "labeling", "naming"),
         *("journal", "llm", "grouping", "_core"),
+    },
+    "classifying": {
+        *("records", "knowledge", "session", "store", "layouts", "selection", "labels", "templates", "heads"),
+        *("languages", "labeling", "naming", "journal", "llm", "prompts", "_core"),
+    },
+    "generating": {
+        *("records", "session", "store", "layouts", "languages", "labeling", "naming", "journal", "llm", "prompts"),
+        *("privacy", "_core"),
     },
     "renaming": {"records", "session", "store", "layouts", "labeling", "titles", "_core"},
     "curation": {"records", "knowledge", "session", "store", "selection", "renaming"},
@@ -137,7 +148,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "planning",
         ),
         *("curation", "rules", "reviewing", "knowledge", "summarizing", "cluster_prompts", "naming_scores", "privacy"),
-        *("prompts", "llm", "languages", "hierarchies", "classifying", "templates", "generating"),
+        *("prompts", "llm", "languages", "hierarchies", "classifying", "templates", "generating", "labels"),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "cli": {
@@ -160,7 +171,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "planning",
         ),
         *("curation", "rules", "reviewing", "knowledge", "summarizing", "cluster_prompts", "naming_scores", "privacy"),
-        *("prompts", "llm", "languages", "hierarchies", "classifying", "templates", "generating"),
+        *("prompts", "llm", "languages", "hierarchies", "classifying", "templates", "generating", "labels"),
         *("exporting", "drawing", "deleting", "verifying", "signals", "pipeline"),
     },
     "__init__": {"_core", "engine", "api", "distilling", "insight", "models", "readers", "sample"},

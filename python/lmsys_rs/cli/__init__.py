@@ -13,7 +13,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lmsys_rs.cli import care, cluster, edit, evaluate, hierarchy, load, maps, model, naming, query, render, run, status
+from lmsys_rs.cli import (
+    care,
+    classify,
+    cluster,
+    edit,
+    evaluate,
+    hierarchy,
+    load,
+    maps,
+    model,
+    naming,
+    query,
+    render,
+    run,
+    status,
+)
 from lmsys_rs.engine import configure_engine
 from lmsys_rs.errors import LmsysError
 
@@ -42,12 +57,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (run, load, cluster, naming, hierarchy, maps, query, care, evaluate, status):
+for group in (run, load, cluster, naming, hierarchy, classify, maps, query, care, evaluate, status):
     group.register(app)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(naming.summaries_app, name="summaries")
 app.add_typer(naming.prompts_app, name="prompts")
 app.add_typer(edit.app, name="edit")
+app.add_typer(classify.app, name="classify")
 app.add_typer(model.app, name="models")
 app.add_typer(care.db, name="db")
 

@@ -65,6 +65,8 @@ STAGES = {
     "choose-k": "trying numbers of clusters",
     "label": "naming",
     "summarize": "asking the model",
+    "classify": "labelling",
+    "generate": "writing queries",
     "distill": "reading tokens",
     "map": "drawing map",
     "export": "exporting",

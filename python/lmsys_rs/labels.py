@@ -1,0 +1,124 @@
+"""Stored labels of texts and clusters: written once as an array file, read back as columns.
+
+A column is named after its template (``label_task_type``) and comes from the newest labelling by it. Who labels stands
+in `classifying`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lmsys_rs.errors import InvalidInputError, StoreError
+from lmsys_rs.knowledge import ClassificationRecord
+from lmsys_rs.records import ArrayFileRecord
+from lmsys_rs.session import Session
+from lmsys_rs.store import labelling, writing
+from lmsys_rs.templates import COLUMN_PREFIX, column_of
+
+__all__ = ["columns", "find", "label_column", "read", "remove", "store"]
+
+
+def store(session: Session, record: ClassificationRecord, labels: pl.DataFrame) -> ClassificationRecord:
+    """Store a labelling as a whole.
+
+    Args:
+        labels: id (text_id or cluster_id), label and score.
+    """
+    table = labels.select(
+        pl.col("id").cast(pl.Int64), pl.col("label").cast(pl.Categorical), pl.col("score").cast(pl.Float32)
+    ).sort("id")
+
+    def write(path: Path) -> None:
+        table.rechunk().write_ipc(path, compression="uncompressed")  # uncompressed files can be mapped
+
+    with session.writer("classify"):
+        written = session.folder.write_file(record.file, write)
+        file = ArrayFileRecord(file=record.file, kind="labels", n_bytes=written.n_bytes, checksum=written.checksum)
+        with session.store.writing() as connection:
+            writing.add_array_files(connection, [file])
+            labelling.add_classification(connection, record)
+    session.kept.pop("labels", None)
+    return record
+
+
+def find(session: Session, name: str = "latest") -> ClassificationRecord:
+    """A labelling by its id, the newest by the name of its template, or ``latest`` of all.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    with session.store.reading() as connection:
+        found = labelling.classifications(connection)
+    for record in found:
+        if name in ("latest", record.classification_id, record.template):
+            return record
+    if not found:
+        raise InvalidInputError("nothing is labelled yet", hint="run: lmsys classify run task-type")
+    named = ", ".join(dict.fromkeys(record.template for record in found))
+    raise InvalidInputError(f"there is no labelling {name!r}", hint=f"labelled by: {named}; lmsys classify list")
+
+
+def read(session: Session, record: ClassificationRecord) -> pl.DataFrame:
+    """id, label and score of a labelling, by id.
+
+    Raises:
+        StoreError: its file is missing or damaged.
+    """
+    try:
+        return pl.read_ipc(session.folder.path / record.file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{record.file} is missing or damaged", hint=f"lmsys classify run {record.template} makes it again"
+        ) from error
+
+
+def columns(session: Session) -> dict[str, ClassificationRecord]:
+    """The columns of labels of texts there are, each with the newest labelling it comes from."""
+    with session.store.reading() as connection:
+        found = labelling.classifications(connection)
+    newest: dict[str, ClassificationRecord] = {}
+    for record in found:
+        if record.unit == "text":
+            newest.setdefault(column_of(record.template), record)
+    return newest
+
+
+def label_column(session: Session, name: str, n_texts: int) -> pl.Series:
+    """A column of labels by text_id, null where a text has none.
+
+    Raises:
+        InvalidInputError: nothing is labelled by that template.
+    """
+    known = columns(session)
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "nothing is labelled yet"
+        template = name.removeprefix(COLUMN_PREFIX).replace("_", "-")
+        raise InvalidInputError(f"there is no column {name!r}: {there}", hint=f"lmsys classify run {template}")
+    record = known[name]
+    kept: dict[str, Any] = session.kept.setdefault("labels", {})
+    key = f"{record.classification_id}/{n_texts}"
+    if key not in kept:
+        table = read(session, record).filter(pl.col("id") < n_texts)
+        places = pl.DataFrame({"id": pl.int_range(n_texts, eager=True)})
+        kept[key] = places.join(table, on="id", how="left", maintain_order="left")["label"].alias(name)
+    column: pl.Series = kept[key]
+    return column
+
+
+def remove(session: Session, name: str) -> ClassificationRecord:
+    """Delete a labelling.
+
+    Raises:
+        InvalidInputError: there is none of that name.
+    """
+    record = find(session, name)
+    with session.writer("classify"):
+        with session.store.writing() as connection:
+            labelling.remove_classification(connection, record.classification_id)
+            writing.remove_array_files(connection, [record.file])
+        session.folder.remove(record.file)
+    session.kept.pop("labels", None)
+    return record
