@@ -45,12 +45,16 @@ if TYPE_CHECKING:
     from lmsys_rs.api import Run, Workspace, open
     from lmsys_rs.distilling import distill
     from lmsys_rs.errors import (
+        BudgetExceeded,
         InvalidInputError,
         LmsysError,
         ModelError,
         NotFittedError,
+        ProviderError,
+        RateLimited,
         ReaderError,
         StoreError,
+        Unauthorized,
     )
     from lmsys_rs.insight import choose_k, cluster_quality, cluster_stability, merge_suggestions
     from lmsys_rs.models import Encoder
@@ -65,6 +69,7 @@ __all__ = [
     "TSNE",
     "UMAP",
     "Agglomerative",
+    "BudgetExceeded",
     "Density",
     "Encoder",
     "GaussianMixture",
@@ -77,9 +82,12 @@ __all__ = [
     "MiniBatchKMeans",
     "ModelError",
     "NotFittedError",
+    "ProviderError",
+    "RateLimited",
     "ReaderError",
     "Run",
     "StoreError",
+    "Unauthorized",
     "Workspace",
     "__version__",
     "adjusted_rand_score",
@@ -127,7 +135,10 @@ _HOME = {
     ),
     "api": ("Run", "Workspace", "open"),
     "distilling": ("distill",),
-    "errors": ("InvalidInputError", "LmsysError", "ModelError", "NotFittedError", "ReaderError", "StoreError"),
+    "errors": (
+        *("BudgetExceeded", "InvalidInputError", "LmsysError", "ModelError", "NotFittedError", "ProviderError"),
+        *("RateLimited", "ReaderError", "StoreError", "Unauthorized"),
+    ),
     "insight": ("choose_k", "cluster_quality", "cluster_stability", "merge_suggestions"),
     "models": ("Encoder",),
     "readers": ("open_conversations",),

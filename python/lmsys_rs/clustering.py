@@ -178,6 +178,7 @@ def cluster(
         program_version=_core.__version__,
         created_at=writing.now(),
         seconds=time.perf_counter() - started,
+        next_cluster_id=int(labels.max(initial=-1)) + 1,
     )
     with session.writer("cluster"), session.store.writing() as connection:
         record = replace(record, run_id=_unused(record.run_id, {run.run_id for run in reading.runs(connection)}))

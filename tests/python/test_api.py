@@ -8,8 +8,7 @@ from typing import Any
 import lmsys_rs as lm
 import polars as pl
 import pytest
-from lmsys_rs import api
-from lmsys_rs.api import MapFile
+from lmsys_rs.api import MapFile, shown
 
 
 @pytest.fixture
@@ -143,7 +142,64 @@ def test_a_large_map_is_named_not_stored_in_the_notebook(tmp_path: Path, monkeyp
     page = tmp_path / "<map>.html"
     page.write_text("x" * 100)
     assert "iframe" in MapFile(page)._repr_html_()
-    monkeypatch.setattr(api, "LARGEST_INLINE", 99)
-    shown = MapFile(page)._repr_html_()
-    assert "iframe" not in shown
-    assert "&lt;map&gt;.html" in shown
+    monkeypatch.setattr(shown, "LARGEST_INLINE", 99)
+    html = MapFile(page)._repr_html_()
+    assert "iframe" not in html
+    assert "&lt;map&gt;.html" in html
+
+
+def test_names_edits_and_trees_in_a_notebook(ws: Any) -> None:
+    run = ws.cluster(lm.KMeans(n_clusters=10)).label()
+    run.edit.rename(3, "My own words", reason="clearer")
+    assert run.cluster(3).title == "My own words"
+    preview = run.edit.merge([1], 2, dry_run=True)
+    assert preview.edit_id is None
+    assert run.record.n_clusters == 10
+    run.edit.merge([1], 2)
+    assert run.record.n_clusters == 9
+    assert run.edit.history()["kind"].to_list() == ["rename", "merge"]
+    run.edit.undo()
+    run.edit.redo()
+    run.edit.undo()
+    assert run.record.n_clusters == 10
+    result = run.edit.add_rule(matching="python", title="Python")
+    assert result.n_matching > 0
+    assert "Python" in run.clusters()["title"].to_list()
+    run.edit.delete(0)
+    assert run.edit.orphaned().height > 0
+    run.edit.tag(2, quality="low")
+    run.edit.flag(2, "later")
+    assert run.review(limit=3)
+    assert run.build_hierarchy(target_levels=2).level_sizes
+    in_clusters = run.clusters().filter(pl.col("cluster_id") >= 0)["n_queries"].sum()
+    assert sum(node.n_queries for node in run.hierarchy()) == in_clusters
+    run.summarize(alias="a")
+    run.summarize(alias="b")
+    assert run.summaries()["alias"].to_list() == ["b", "a"]
+    assert run.use_summary("a").summaries()["in_use"].to_list() == [False, True]
+    comparison = run.compare_summaries("a", "b")
+    assert comparison.same == 1.0
+    assert comparison.agreement == pytest.approx(1, abs=1e-5)
+    assert all(one.n_users is None for one in run.privacy())
+    assert run.generate(2, 3)
+
+
+def test_labels_in_a_notebook(ws: Any) -> None:
+    run = ws.cluster(lm.KMeans(n_clusters=5)).label()
+    report = ws.classify("task-type")
+    assert ws.labels("task-type").height == report.n_labelled
+    assert run.pivot("task-type")["n_queries"].sum() == 300
+    unsure = ws.least_certain(limit=4)
+    assert ws.review_label("task-type", unsure["query_id"].to_list()[:2], "coding") == 2
+    assert ws.queries(where="label_task_type = 'coding'").collect().height > 0
+
+
+def test_models_are_checked_before_anything_is_sent(ws: Any) -> None:
+    run = ws.cluster(lm.KMeans(n_clusters=4)).label()
+    with pytest.raises(lm.InvalidInputError, match="unknown provider 'opena': did you mean openai"):
+        run.summarize("opena/gpt-4o-mini")
+    estimate = run.estimate("openai/gpt-4o-mini")
+    assert estimate.n_calls == 4
+    assert estimate.price is not None
+    with pytest.raises(lm.Unauthorized, match="OPENAI_API_KEY"):
+        run.summarize("openai/gpt-4o-mini")

@@ -12,7 +12,7 @@ NAMES = [
     *("Agglomerative", "DBSCAN", "Density", "Encoder", "GaussianMixture", "HDBSCAN", "Index", "InvalidInputError"),
     *("KMeans", "KnnGraph", "choose_k", "cluster_quality", "cluster_stability", "merge_suggestions"),
     *("Leiden", "LmsysError", "MiniBatchKMeans", "ModelError", "NotFittedError", "OPTICS", "PCA", "ReaderError", "Run"),
-    *("StoreError", "TSNE", "UMAP"),
+    *("BudgetExceeded", "ProviderError", "RateLimited", "StoreError", "TSNE", "UMAP", "Unauthorized"),
     *(
         "Workspace",
         "__version__",

@@ -1,13 +1,7 @@
-"""The objects a notebook holds: a workspace, and the runs in it. Thin: every method calls one use case.
-
-It prints nothing by itself; on a terminal or in a notebook long steps show a progress line on stderr.
-"""
+"""An open workspace in a notebook: loading, embedding, clustering, search, labels. Every method calls one use case."""
 
 from __future__ import annotations
 
-import html
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,54 +10,42 @@ from typing import Any, Literal
 import polars as pl
 
 from lmsys_rs import (
-    assigning,
+    classifying,
     clustering,
     deleting,
-    drawing,
     embedding,
-    exporting,
     importing,
     judging,
-    labeling,
+    labels,
     loading,
     pipeline,
     selection,
     sql,
+    templates,
     verifying,
     views,
 )
 from lmsys_rs import search as searching
-from lmsys_rs.assigning import AssignReport
+from lmsys_rs.api.run import Run
+from lmsys_rs.api.shown import ProgressLine, is_interactive
+from lmsys_rs.classifying import ClassificationReport
 from lmsys_rs.conditions import make_filters
 from lmsys_rs.deleting import Deletion
 from lmsys_rs.embedding import Embedder
 from lmsys_rs.hub_loading import load_from_hub
 from lmsys_rs.importing import ImportReport
+from lmsys_rs.llm import Limits, resolve_model
 from lmsys_rs.models import DEFAULT_MODEL
 from lmsys_rs.readers import ColumnMapping
-from lmsys_rs.records import (
-    ClusterHit,
-    ClusterRecord,
-    EmbedReport,
-    Event,
-    Filters,
-    LoadReport,
-    OnEvent,
-    RunRecord,
-    SearchResult,
-    WorkspaceInfo,
-    ignore_events,
-)
+from lmsys_rs.records import EmbedReport, LoadReport, OnEvent, SearchResult, WorkspaceInfo, ignore_events
 from lmsys_rs.session import Session, open_session
 from lmsys_rs.signals import fill
 from lmsys_rs.store import reading
 from lmsys_rs.verifying import VerifyReport
 
-__all__ = ["MapFile", "Run", "Workspace", "open"]
+__all__ = ["Workspace", "open"]
 
-REFRESH_S = 0.2
 HUB = "hf://"
-LARGEST_INLINE = 24 << 20  # bytes of a map that is shown inside a notebook: about 400,000 texts
 
 
 def open(
@@ -83,8 +65,8 @@ def open(
         >>> import lmsys_rs as lm
         >>> ws = lm.open("my.lmsys")  # doctest: +SKIP
     """
-    show = _is_interactive() if progress is None else progress
-    on_event = _ProgressLine() if show else ignore_events
+    show = is_interactive() if progress is None else progress
+    on_event = ProgressLine() if show else ignore_events
     session = open_session(path, create=create, read_only=read_only)
     fill(session, on_event=on_event)
     return Workspace(session, on_event)
@@ -179,6 +161,7 @@ class Workspace:
         space: clustering.Space = "auto",
         reduce_to: int = clustering.REDUCED_DIMENSIONS,
         random_state: int = 0,
+        across_languages: bool = False,
         description: str | None = None,
         force: bool = False,
         **filters: Any,
@@ -191,6 +174,7 @@ class Workspace:
             space=space,
             reduce_to=reduce_to,
             random_state=random_state,
+            across_languages=across_languages,
             description=description,
             force=force,
             on_event=self._on_event,
@@ -310,6 +294,57 @@ class Workspace:
         """
         return views.near_duplicates(self._session, by, make_filters(**filters), on_event=self._on_event)
 
+    def classify(
+        self,
+        template: str | Path,
+        *,
+        method: classifying.Method = "zero-shot",
+        unit: classifying.Unit = "text",
+        run_id: str | None = None,
+        model: str | None = None,
+        base_url: str | None = None,
+        price: tuple[float, float] | None = None,
+        concurrency: int | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        max_cost: float | None = None,
+        batch: bool = False,
+        **filters: Any,
+    ) -> ClassificationReport:
+        """Label texts (or clusters) by a template; the labels are a column of filters: ``label_task_type``.
+
+        Args:
+            template: a shipped one (``task-type``, ``tone``, ``difficulty``, ``clio-task``, ...) or a .yaml file.
+            model: of method ``llm``. Answers of one model only: ``where="model = 'gpt-4'"``.
+        """
+        return classifying.classify(
+            self._session,
+            templates.load(template),
+            method=method,
+            unit=unit,
+            run_id=run_id,
+            filters=make_filters(**filters),
+            model=None if model is None else resolve_model(model, base_url=base_url, price=price),
+            limits=Limits(concurrency=concurrency, rpm=rpm, tpm=tpm, max_cost=max_cost),
+            batch=batch,
+            encoder=self._encoder,
+            on_event=self._on_event,
+        )
+
+    def labels(self, name: str = "latest") -> pl.DataFrame:
+        """The labels of a labelling (its id, or the name of a template): id (text_id or cluster_id), label, score."""
+        return labels.read(self._session, labels.find(self._session, name))
+
+    def review_label(
+        self, template: str | Path, query_ids: Sequence[int], label: str | None, *, editor: str | None = None
+    ) -> int:
+        """Give queries a label by hand: what ``classify(..., method="head")`` learns from; None forgets it."""
+        return classifying.review(self._session, templates.load(template), query_ids, label, editor=editor)
+
+    def least_certain(self, name: str = "latest", *, limit: int = 10) -> pl.DataFrame:
+        """The texts of a labelling that are worth a review most; see `classifying.least_certain`."""
+        return classifying.least_certain(self._session, name, limit=limit)
+
     def verify(self, *, repair: bool = False) -> VerifyReport:
         """Check every file and table; ``repair`` mends what can be computed or read again. See `verifying.verify`."""
         report = verifying.verify(self._session, on_event=self._on_event)
@@ -345,197 +380,3 @@ class Workspace:
             f"Workspace({str(self.path)!r}: {n['n_conversations']:,} conversations, "
             f"{n['n_texts']:,} texts, {n['n_runs']:,} runs)"
         )
-
-
-class Run:
-    """One finished clustering of a workspace. Made by `Workspace.cluster` and `Workspace.run`."""
-
-    def __init__(self, workspace: Workspace, record: RunRecord) -> None:
-        self._workspace = workspace
-        self._session = workspace._session
-        self.record = record
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.record.run_id
-
-    def label(self) -> Run:
-        """Name the clusters (no LLM); returns the run itself."""
-        self.record = labeling.label(self._session, self.id, on_event=self._workspace._on_event)
-        return self
-
-    def clusters(self) -> pl.DataFrame:
-        """One row per cluster, largest first: cluster_id, title, description, size, n_queries, terms, ..."""
-        found = self._clusters()
-        return pl.DataFrame(
-            {
-                "cluster_id": [c.cluster_id for c in found],
-                "title": [c.title for c in found],
-                "description": [c.description for c in found],
-                "size": [c.size for c in found],
-                "n_queries": [c.n_queries for c in found],
-                "terms": [[term for term, _ in c.terms] for c in found],
-                "representatives": [list(c.representatives) for c in found],
-            },
-            schema={
-                "cluster_id": pl.Int32,
-                "title": pl.String,
-                "description": pl.String,
-                "size": pl.Int64,
-                "n_queries": pl.Int64,
-                "terms": pl.List(pl.String),
-                "representatives": pl.List(pl.UInt32),
-            },
-        ).sort(pl.col("cluster_id") < 0, "n_queries", "cluster_id", descending=[False, True, False])
-
-    def cluster(self, cluster_id: int) -> ClusterRecord:
-        """One cluster; -1 is what is unclustered.
-
-        Raises:
-            KeyError: the run has no such cluster.
-        """
-        return {c.cluster_id: c for c in self._clusters()}[cluster_id]
-
-    def memberships(self) -> pl.DataFrame:
-        """text_id, cluster_id (-1 = noise) and probability of every text, by text_id."""
-        with self._session.store.reading() as connection:
-            return reading.members(connection, self.id)
-
-    def quality(self, *, n_boots: int = 20, random_state: int = 0) -> pl.DataFrame:
-        """Per cluster: size, cohesion, separation, nearest, silhouette, spillover, stability; see `judging.quality`.
-
-        Args:
-            n_boots: bootstrap samples of the stability; 0 leaves it null.
-        """
-        return judging.quality(
-            self._session, self.id, n_boots=n_boots, random_state=random_state, on_event=self._workspace._on_event
-        )
-
-    def merge_suggestions(self, *, min_score: float = 0.0) -> pl.DataFrame:
-        """Pairs of clusters that are probably one, best first, with evidence; see `insight.merge_suggestions`."""
-        return judging.merge_suggestions(
-            self._session, self.id, min_score=min_score, on_event=self._workspace._on_event
-        )
-
-    def group_clusters(
-        self, n_clusters: int | None = None, *, linkage: Literal["average", "ward"] = "average"
-    ) -> pl.DataFrame:
-        """The clusters in fewer, larger groups by their centroids: cluster_id, title, group; see `Agglomerative`."""
-        return judging.group_clusters(self._session, self.id, n_clusters, linkage=linkage)
-
-    def outliers(self) -> pl.DataFrame:
-        """How odd each text is for its cluster, oddest first: text_id, cluster_id, score (above 3.5 is odd)."""
-        return judging.outliers(self._session, self.id, on_event=self._workspace._on_event)
-
-    def queries(self, cluster_id: int | None = None, *, limit: int | None = None) -> pl.DataFrame:
-        """The run's queries with their cluster_id, by id; of one cluster if given."""
-        filters = Filters.from_dict(self.record.filters)
-        return selection.queries(self._session, filters, run_id=self.id, cluster_id=cluster_id, limit=limit)
-
-    def search(
-        self,
-        text: str,
-        *,
-        cluster_ids: Sequence[int] | None = None,
-        n_results: int = 10,
-        **filters: Any,
-    ) -> SearchResult:
-        """`Workspace.search` within this run."""
-        return self._workspace.search(text, run_id=self.id, cluster_ids=cluster_ids, n_results=n_results, **filters)
-
-    def search_clusters(self, text: str, *, n_results: int = 10) -> tuple[ClusterHit, ...]:
-        """The clusters nearest in meaning."""
-        encoder = self._workspace._search_encoder(self.id)
-        return searching.search_clusters(self._session, text, run_id=self.id, n_results=n_results, encoder=encoder)
-
-    def export(self, path: str | Path, *, format: str | None = None, **filters: Any) -> int:
-        """Write every query that passes with its cluster (csv, json, jsonl, parquet); returns how many."""
-        return exporting.export(
-            self._session,
-            self.id,
-            path,
-            format=format,
-            filters=make_filters(**filters),
-            on_event=self._workspace._on_event,
-        )
-
-    def assign(self) -> AssignReport:
-        """Place new texts into this run without clustering again, and say how well they fit; see `assigning.assign`."""
-        report = assigning.assign(self._session, self.id, on_event=self._workspace._on_event)
-        with self._session.store.reading() as connection:
-            self.record = reading.get_run(connection, self.id)
-        return report
-
-    def map(self, path: str | Path | None = None, *, random_state: int = 0) -> MapFile:
-        """The interactive map; Jupyter shows it, and its ``path`` opens in a browser, offline.
-
-        Args:
-            path: where to write the HTML file; None takes a file in the temporary folder.
-        """
-        if path is None:
-            path = Path(tempfile.mkdtemp(prefix="lmsys-")) / f"{self.id}.html"
-        written = drawing.write_map(
-            self._session, self.id, path, random_state=random_state, on_event=self._workspace._on_event
-        )
-        return MapFile(written)
-
-    def plot(self, path: str | Path, *, random_state: int = 0) -> Path:
-        """A still picture of the map, PNG or SVG by suffix."""
-        return drawing.write_map(
-            self._session, self.id, path, plot=True, random_state=random_state, on_event=self._workspace._on_event
-        )
-
-    def _clusters(self) -> list[ClusterRecord]:
-        with self._session.store.reading() as connection:
-            return reading.clusters(connection, self.id)
-
-    def __repr__(self) -> str:
-        r = self.record
-        noise = f", {r.n_noise:,} unclustered" if r.n_noise else ""
-        return f"Run({r.run_id!r}: {r.n_texts:,} texts in {r.n_clusters:,} clusters{noise})"
-
-
-class MapFile:
-    """A written map. In Jupyter the last value of a cell shows itself."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def _repr_html_(self) -> str:
-        from lmsys_rs import map as maps
-
-        n_bytes = self.path.stat().st_size
-        if n_bytes > LARGEST_INLINE:
-            # the whole page would be stored in the notebook
-            where = html.escape(str(self.path))
-            return f"<p>The map has {n_bytes / 2**20:.0f} MiB; open <code>{where}</code> in a browser.</p>"
-        return maps.iframe(self.path.read_text(encoding="utf-8"))
-
-    def __repr__(self) -> str:
-        return f"MapFile({str(self.path)!r})"
-
-
-def _is_interactive() -> bool:
-    return "ipykernel" in sys.modules or sys.stderr.isatty()
-
-
-class _ProgressLine:
-    """One line on stderr that is written over; enough for a notebook, and no dependency."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def __call__(self, event: Event) -> None:
-        import time
-
-        now = time.monotonic()
-        if event.kind == "note":
-            sys.stderr.write(f"{event.message}\n")
-        elif event.kind == "finished":
-            sys.stderr.write(f"\r{event.stage}: done{' ' * 40}\n")
-        elif now - self._last > REFRESH_S and event.total:
-            self._last = now
-            amount = f"{event.done:,}/{event.total:,} {event.unit}" if event.unit else ""
-            sys.stderr.write(f"\r{event.stage}: {100 * event.done // event.total}% {amount}{' ' * 20}")
-        sys.stderr.flush()
