@@ -349,10 +349,11 @@ def add_members(
 
 
 def set_clusters(connection: Connection, run_id: str, clusters: Sequence[ClusterRecord]) -> None:
-    """Replace titles, descriptions, terms and representatives of a run."""
+    """Replace titles, descriptions, terms and representatives of a run; it is not called by a naming any more."""
     connection.execute(delete(schema.cluster).where(schema.cluster.c.run_id == run_id))
     insert_clusters(connection, clusters)
-    connection.execute(update(schema.run).where(schema.run.c.run_id == run_id).values(labeled=True))
+    values = {"labeled": True, "summary_run_id": None}
+    connection.execute(update(schema.run).where(schema.run.c.run_id == run_id).values(**values))
 
 
 def insert_clusters(connection: Connection, clusters: Sequence[ClusterRecord]) -> None:
