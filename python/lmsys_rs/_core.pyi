@@ -739,7 +739,7 @@ def covering_representatives(
     n_representatives: int = 10,
     weights: npt.ArrayLike | None = None,
 ) -> list[_Rows]:
-    """Rows that together cover each cluster, by facility location over the edges inside; those that cover most first."""
+    """Rows that together cover each cluster, by facility location over the edges inside; most covering first."""
 
 def diverse_representatives(
     X: _ArrayLike,

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import polars as pl
 
 from lmsys_rs import _core
-from lmsys_rs.labeling import N_REPRESENTATIVES, N_TERMS, describe
+from lmsys_rs.labeling import describe, encoder_at_hand
 from lmsys_rs.layouts import selected_vectors
+from lmsys_rs.naming import name_clusters
 from lmsys_rs.records import ClusterRecord, RunRecord
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
-from lmsys_rs.titles import sentence_case, unique
 
 __all__ = ["redescribed"]
 
@@ -74,36 +74,27 @@ def _chosen_anew(
     ids, dense, heavy = text_ids[rows], numbers[labels[rows]], weights[rows]
     with session.store.reading() as connection:
         texts = reading.texts_of(connection, ids)
-    terms = _core.top_terms(texts, dense, n_clusters=len(records), weights=heavy, n_terms=N_TERMS, min_count=1)
+    untitled = any(not record.title for record in records)
     if run.embedder_id is None:
-        typical = [ids[dense == n][:N_REPRESENTATIVES].tolist() for n in range(len(records))]
+        vectors, encoder = np.ones((len(ids), 1), dtype=np.float32), None
     else:
-        vectors = selected_vectors(session, session.embedding(run.embedder_id), ids)
-        chosen = _core.diverse_representatives(
-            vectors, dense, n_clusters=len(records), n_representatives=N_REPRESENTATIVES, weights=heavy
-        )
-        typical = [[int(ids[row]) for row in rows] for rows in chosen]
+        embedding = session.embedding(run.embedder_id)
+        vectors = selected_vectors(session, embedding, ids)
+        encoder = encoder_at_hand(embedding) if untitled else None
+    names = name_clusters(texts, dense, vectors, n_clusters=len(records), weights=heavy, encoder=encoder, taken=taken)
     found = {}
-    for number, record in enumerate(records):
+    for record, name in zip(records, names, strict=True):
         found[record.cluster_id] = replace(
             record,
-            terms=tuple((term, round(float(weight), 6)) for term, weight in terms[number]),
-            representatives=tuple(typical[number]),
-            medoid=typical[number][0] if typical[number] else None,
+            title=record.title or name.title,
+            title_source=record.title_source if record.title else "offline",
+            # among the clusters that changed it means little
+            title_rank=None,
+            terms=tuple((term, round(float(weight), 6)) for term, weight in name.terms),
+            representatives=tuple(int(ids[row]) for row in name.representatives),
+            medoid=None if name.medoid is None else int(ids[name.medoid]),
         )
-    untitled = [i for i, record in found.items() if not record.title]
-    for i in untitled:
-        (title,) = unique([_candidates(found[i], _example(session, found[i].medoid))], taken)
-        found[i] = replace(found[i], title=title, title_source="offline")
-        taken = [*taken, title]
     return found
-
-
-def _candidates(record: ClusterRecord, example: str) -> list[str]:
-    """Titles of a new cluster, best first."""
-    terms = [term for term, _ in record.terms]
-    joined = [", ".join(terms[:n]) for n in (3, 4, 5) if terms]
-    return [sentence_case(title) for title in (*joined, example) if title]
 
 
 def _described(session: Session, record: ClusterRecord) -> ClusterRecord:

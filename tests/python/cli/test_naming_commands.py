@@ -184,7 +184,7 @@ def test_queries_are_generated(cli: Cli, analysed: str) -> None:
 
 
 def test_only_what_many_said_is_shared(cli: Cli, analysed: str) -> None:
-    code, out, err = cli("privacy", "latest", "--min-conversations", 55)
+    code, _, err = cli("privacy", "latest", "--min-conversations", 55)
     assert code == 0
     assert "of 6 clusters may be shown" in err
     code, _, _ = cli("export", "latest", "--share-safe", "--min-conversations", 55, "-o", "s.csv")
