@@ -28,7 +28,7 @@ from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.map_clusters import FEW_COLORS, MANY_COLORS, normalised, placed_clusters
 from lmsys_rs.plot import write_plot
 
-__all__ = ["MapCluster", "MapData", "html", "iframe", "write_html", "write_plot"]
+__all__ = ["MapCluster", "MapData", "MapGroup", "html", "iframe", "write_html", "write_plot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,22 @@ class MapCluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MapGroup:
+    """What a hierarchy puts together: groups, clusters by their ids, or both."""
+
+    title: str
+    description: str = ""
+    groups: Sequence[MapGroup] = ()
+    cluster_ids: Sequence[int] = ()
+
+    def all_cluster_ids(self) -> Iterator[int]:
+        """The clusters in it and in the groups below."""
+        yield from self.cluster_ids
+        for group in self.groups:
+            yield from group.all_cluster_ids()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapData:
     """Everything a map shows, one row per distinct text.
 
@@ -51,6 +67,7 @@ class MapData:
         cluster_ids: (n,) cluster of each text, -1 = noise.
         texts: n strings; long ones are cut when written.
         clusters: names; a cluster id without one is shown as "Cluster <id>".
+        groups: the tops of a hierarchy over the clusters; a cluster in none of them stands alone.
         models: n strings or nulls, to colour and filter by.
         languages: n strings or nulls, to colour and filter by.
         timestamps: n Date or Datetime values or nulls, to colour and filter by.
@@ -58,7 +75,8 @@ class MapData:
         note: footer, for example the run id and its parameters.
 
     Raises:
-        InvalidInputError: a column has another length or type, or a coordinate is not finite.
+        InvalidInputError: a column has another length or type, or a coordinate is not finite, or a cluster is twice
+            in the names or in the groups.
     """
 
     title: str
@@ -66,6 +84,7 @@ class MapData:
     cluster_ids: np.ndarray
     texts: pl.Series
     clusters: Sequence[MapCluster]
+    groups: Sequence[MapGroup] = ()
     models: pl.Series | None = None
     languages: pl.Series | None = None
     timestamps: pl.Series | None = None
@@ -97,10 +116,13 @@ class MapData:
                 raise InvalidInputError(f"{name} must be strings: got {series.dtype}")
         if self.timestamps is not None and self.timestamps.dtype not in (pl.Datetime, pl.Date, pl.Null):
             raise InvalidInputError(f"timestamps must be Datetime or Date: got {self.timestamps.dtype}")
-        ids = [cluster.cluster_id for cluster in self.clusters]
-        if len(set(ids)) != len(ids):
-            twice = next(i for i in ids if ids.count(i) > 1)
-            raise InvalidInputError(f"clusters must have distinct cluster_id: {twice} is there twice")
+        for name, ids in (
+            ("clusters must have distinct cluster_id", [cluster.cluster_id for cluster in self.clusters]),
+            ("groups must hold a cluster once", [i for group in self.groups for i in group.all_cluster_ids()]),
+        ):
+            if len(set(ids)) != len(ids):
+                twice = next(i for i in ids if ids.count(i) > 1)
+                raise InvalidInputError(f"{name}: {twice} is there twice")
 
 
 def write_html(data: MapData, path: str | os.PathLike[str], *, max_chars: int = 300) -> Path:
@@ -175,7 +197,7 @@ def _pieces(data: MapData, max_chars: int) -> Iterator[bytes]:
         weights = np.clip(np.nan_to_num(data.weights), 0, 2**32 - 1).astype("<u4")
         blocks.append(("weight", weights.tobytes()))
     n_texts = len(data.texts)
-    meta = {
+    meta: dict[str, Any] = {
         "title": data.title,
         "note": data.note,
         "n": n_texts,
@@ -186,6 +208,8 @@ def _pieces(data: MapData, max_chars: int) -> Iterator[bytes]:
         "noise": int((clusters.codes < 0).sum()),
         "palettes": {"few": FEW_COLORS, "many": MANY_COLORS},
     }
+    if clusters.groups:
+        meta["groups"] = clusters.groups
     yield _data_block("meta", zlib.compress(json.dumps(meta, separators=(",", ":")).encode("ascii"), 6))
     for name, payload in blocks:
         yield _data_block(name, zlib.compress(payload, 6))

@@ -5,12 +5,14 @@ It does not write anything and does not know screens: places are in the square [
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from lmsys_rs.map_groups import FlatGroups, branches, flat_groups, shade
 
 if TYPE_CHECKING:
     from lmsys_rs.map import MapData
@@ -33,6 +35,7 @@ class PlacedClusters:
     rows: list[dict[str, Any]]  # largest first; what the page reads
     codes: npt.NDArray[np.int32]  # per text: index into rows, -1 = noise
     box: tuple[float, float, float, float]  # x0, x1, y0, y1 of the first view
+    groups: list[dict[str, Any]] = field(default_factory=list)  # each after its parent; empty = no hierarchy
 
 
 def placed_clusters(data: MapData) -> PlacedClusters:
@@ -50,18 +53,7 @@ def placed_clusters(data: MapData) -> PlacedClusters:
     points = pl.DataFrame({"cluster_id": data.cluster_ids.astype(np.int64), "x": xy[:, 0], "y": xy[:, 1]})
     points = points.with_row_index("row")
     clustered = points.filter(pl.col("cluster_id") >= 0)
-    medians = clustered.group_by("cluster_id").agg(
-        pl.len().alias("n_points"), pl.col("x").median().alias("mx"), pl.col("y").median().alias("my")
-    )
-    # A median can fall into a gap (two islands, a ring): the label goes to the cluster's own point nearest to it.
-    distance = (pl.col("x") - pl.col("mx")) ** 2 + (pl.col("y") - pl.col("my")) ** 2
-    anchors = (
-        clustered.join(medians, on="cluster_id", how="left", maintain_order="left")
-        .with_columns(distance.alias("distance"))
-        .group_by("cluster_id")
-        .agg(pl.all().sort_by("distance", "row").first())
-        .select("cluster_id", "n_points", "x", "y")
-    )
+    anchors = _anchors(clustered, "cluster_id")
     table = (
         anchors.join(named.filter(pl.col("cluster_id") >= 0), on="cluster_id", how="full", coalesce=True)
         .with_columns(
@@ -80,7 +72,9 @@ def placed_clusters(data: MapData) -> PlacedClusters:
         .fill_null(-1)
         .to_numpy()
     )
-    colors = _cluster_colors(table.select("x", "y").fill_null(0.0).to_numpy())
+    places = table.select("x", "y").fill_null(0.0).to_numpy()
+    flat = flat_groups(data.groups, {i: code for code, i in enumerate(table.get_column("cluster_id").to_list())})
+    colors = _branch_colors(flat, places) if flat.groups else _cluster_colors(places)
     rows = [
         {
             "id": row["cluster_id"],
@@ -94,8 +88,57 @@ def placed_clusters(data: MapData) -> PlacedClusters:
         }
         for row, color in zip(table.iter_rows(named=True), colors, strict=True)
     ]
+    groups = _placed_groups(flat, rows, points.with_columns(code=codes))
     placed = table.filter(pl.col("n_points") > 0).select("x", "y").to_numpy()
-    return PlacedClusters(rows=rows, codes=np.ascontiguousarray(codes, dtype="<i4"), box=_first_view(xy, placed))
+    return PlacedClusters(
+        rows=rows, codes=np.ascontiguousarray(codes, dtype="<i4"), box=_first_view(xy, placed), groups=groups
+    )
+
+
+def _anchors(points: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Per value of ``key``: how many points, and the place for a label.
+
+    A median can fall into a gap (two islands, a ring): the label goes to the point nearest to it.
+    """
+    medians = points.group_by(key).agg(
+        pl.len().alias("n_points"), pl.col("x").median().alias("mx"), pl.col("y").median().alias("my")
+    )
+    distance = (pl.col("x") - pl.col("mx")) ** 2 + (pl.col("y") - pl.col("my")) ** 2
+    return (
+        points.join(medians, on=key, how="left", maintain_order="left")
+        .with_columns(distance.alias("distance"))
+        .group_by(key)
+        .agg(pl.all().sort_by("distance", "row").first())
+        .select(key, "n_points", "x", "y")
+    )
+
+
+def _placed_groups(flat: FlatGroups, rows: list[dict[str, Any]], points: pl.DataFrame) -> list[dict[str, Any]]:
+    """What the page reads of each group, and the group of each cluster in its row; nothing without groups."""
+    if not flat.groups:
+        return []
+    for row, group in zip(rows, flat.group_of, strict=True):
+        row["group"] = group
+    paths = [flat.above(group) for group in flat.group_of]
+    places: dict[int, tuple[float, float]] = {}
+    for level in range(max(map(len, paths))):
+        on_level = [(code, path[level]) for code, path in enumerate(paths) if len(path) > level]
+        mapping = pl.DataFrame(on_level, schema={"code": pl.Int32, "group": pl.Int32}, orient="row")
+        anchors = _anchors(points.join(mapping, on="code", maintain_order="left"), "group")
+        places.update({group: (x, y) for group, _, x, y in anchors.iter_rows()})
+    return [
+        {
+            "title": group.title.strip() or "Group",
+            "description": group.description,
+            "parent": parent,
+            "size": sum(rows[code]["size"] for code in codes),
+            "points": sum(rows[code]["points"] for code in codes),
+            "x": places[index][0] if index in places else None,
+            "y": places[index][1] if index in places else None,
+            "color": rows[codes[0]]["color"],
+        }
+        for index, (group, parent, codes) in enumerate(zip(flat.groups, flat.parents, flat.codes, strict=True))
+    ]
 
 
 def normalised(xy: np.ndarray) -> npt.NDArray[np.float64]:
@@ -129,4 +172,17 @@ def _cluster_colors(anchors: npt.NDArray[np.float64]) -> list[str]:
         choice = int(np.argmax(nearest[row]))
         colors.append(palette[choice])
         np.minimum(nearest[:, choice], ((anchors - anchor) ** 2).sum(axis=1), out=nearest[:, choice])
+    return colors
+
+
+def _branch_colors(flat: FlatGroups, places: npt.NDArray[np.float64]) -> list[str]:
+    """Shades of one colour for the clusters of a branch; enough branches that a map of few tops is not all of one."""
+    branch_of = branches(flat, len(FEW_COLORS))
+    firsts = sorted(set(branch_of))
+    color_of = dict(zip(firsts, _cluster_colors(places[firsts]), strict=True))
+    n_before = dict.fromkeys(firsts, 0)
+    colors = []
+    for branch in branch_of:
+        colors.append(shade(color_of[branch], n_before[branch]))
+        n_before[branch] += 1
     return colors

@@ -1,13 +1,14 @@
-// Answers: where is most of a cluster? Outliers must not make the view useless, so 3% on each side are left out.
+// Answers: where is most of a cluster or group? Outliers must not make the view useless, so 3% on each side are left out.
 // It does not know screens: the view fits itself to the box.
 
 import type { MapData } from "./data";
 import type { Box } from "./view";
 
-/** null: the cluster has no points. */
+/** null: it has no points. */
 export function boxOf(data: MapData, code: number): Box | null {
   const rows: number[] = [];
-  for (let row = 0; row < data.meta.n; row++) if (data.cluster[row] === code) rows.push(row);
+  const mask = data.tree.mask(code);
+  for (let row = 0; row < data.meta.n; row++) if (mask[data.cluster[row] + 1]) rows.push(row);
   if (rows.length === 0) return null;
   const ends = (values: Float32Array): [number, number] => {
     const sorted = Float32Array.from(rows, (row) => values[row]).sort();

@@ -1,12 +1,12 @@
 // Answers: what is chosen now, and how do I undo it? One button per filter, and one for all of them.
 // It does not filter: it reports what was clicked. Names are untrusted and only ever become text nodes.
 
-import { type Choice, clusterColor, clusterTitle } from "./choice";
+import { type Choice, branchColor, branchTitle } from "./choice";
 import type { MapData } from "./data";
 import { button, byId, count, dot, element } from "./panel";
 
 interface Undo {
-  cluster: () => void;
+  branch: () => void;
   category: () => void;
   search: () => void;
   all: () => void;
@@ -20,8 +20,8 @@ export function showChips(data: MapData, choice: Choice, emphasised: number, und
     made.append(element("span", "name", text), element("span", "x", "\u00d7"));
     chips.push(made);
   };
-  const { cluster, category, colors, hits, words } = choice;
-  if (cluster !== null) chip(clusterTitle(data, cluster), clusterColor(data, cluster), undo.cluster);
+  const { branch, category, colors, hits, words } = choice;
+  if (branch !== null) chip(branchTitle(data, branch), branchColor(data, branch), undo.branch);
   if (category !== null) chip(`${colors.title}: ${colors.entries[category].label}`, colors.entries[category].color, undo.category);
   if (hits) chip(`\u201c${words.join(" ")}\u201d`, "", undo.search);
   if (chips.length) {

@@ -1,4 +1,4 @@
-// Answers: what has the reader chosen, and which rows pass all of it? Cluster, category of the colouring, and search.
+// Answers: what has the reader chosen, and which rows pass all of it? Cluster or group, category of the colouring, search.
 // It does not draw and does not listen: whoever changes it says so to the page.
 
 import { type Coloring, coloring } from "./coloring";
@@ -6,24 +6,35 @@ import type { MapData } from "./data";
 
 export class Choice {
   colors: Coloring;
-  /** Code of the chosen cluster; -1 = noise. */
-  cluster: number | null = null;
   /** Code of the chosen legend entry of the present colouring. */
   category: number | null = null;
   words: string[] = [];
   hits: Uint32Array | null = null;
+  private chosen: number | null = null;
+  /** Of the chosen code, see `Tree.mask`. */
+  private mask: Uint8Array | null = null;
   private isHit: Uint8Array | null = null;
 
   constructor(private readonly data: MapData) {
     this.colors = coloring(data, "cluster");
   }
 
+  /** Code of the chosen cluster or group; -1 = noise. */
+  get branch(): number | null {
+    return this.chosen;
+  }
+
+  set branch(code: number | null) {
+    this.chosen = code;
+    this.mask = code === null ? null : this.data.tree.mask(code);
+  }
+
   get active(): boolean {
-    return this.cluster !== null || this.category !== null || this.hits !== null;
+    return this.chosen !== null || this.category !== null || this.hits !== null;
   }
 
   readonly passes = (row: number): boolean =>
-    (this.cluster === null || this.data.cluster[row] === this.cluster) &&
+    (this.mask === null || this.mask[this.data.cluster[row] + 1] === 1) &&
     (this.category === null || this.colors.codeOf(row) === this.category) &&
     (this.isHit === null || this.isHit[row] === 1);
 
@@ -35,10 +46,11 @@ export class Choice {
   }
 }
 
-export function clusterTitle(data: MapData, code: number): string {
-  return code < 0 ? "Noise" : data.meta.clusters[code].title;
+/** Of a cluster or a group. */
+export function branchTitle(data: MapData, code: number): string {
+  return code < 0 ? "Noise" : data.tree.branches[code].title;
 }
 
-export function clusterColor(data: MapData, code: number): string {
-  return code < 0 ? "" : data.meta.clusters[code].color;
+export function branchColor(data: MapData, code: number): string {
+  return code < 0 ? "" : data.tree.branches[code].color;
 }

@@ -1,6 +1,8 @@
 // Answers: which rows, clusters and columns did map.py put into this page? It decodes the data blocks of the document.
 // It does not draw, filter or search, and it fetches nothing: the blocks are script elements of an unknown type.
 
+import { Tree } from "./tree";
+
 export interface Cluster {
   id: number;
   title: string;
@@ -10,6 +12,14 @@ export interface Cluster {
   x: number | null;
   y: number | null;
   color: string;
+  /** Index of the group it is in, -1 = none; only where there are groups. */
+  group?: number;
+}
+
+/** A group of clusters, or of groups, of a hierarchy. */
+export interface Group extends Omit<Cluster, "id" | "group"> {
+  /** Index of the group it is in, which comes before it; -1 = a top. */
+  parent: number;
 }
 
 interface Meta {
@@ -19,6 +29,7 @@ interface Meta {
   blockRows: number;
   columns: { model?: string[]; language?: string[]; time?: boolean };
   clusters: Cluster[];
+  groups?: Group[];
   noise: number;
   /** x0, x1, y0, y1 of the first view. */
   box: [number, number, number, number];
@@ -27,6 +38,7 @@ interface Meta {
 
 export interface MapData {
   meta: Meta;
+  tree: Tree;
   x: Float32Array;
   y: Float32Array;
   cluster: Int32Array;
@@ -45,6 +57,7 @@ export async function readData(): Promise<MapData> {
   const { columns } = meta;
   return {
     meta,
+    tree: new Tree(meta.clusters, meta.groups ?? []),
     x,
     y,
     cluster: new Int32Array((await bytes("cluster")).buffer),

@@ -14,6 +14,7 @@ import { byId, clusterList, count, legend } from "./panel";
 import { Renderer } from "./renderer";
 import { SearchBox } from "./searchbox";
 import { Tooltip } from "./tooltip";
+import { TreeList } from "./treelist";
 import { type Place, View } from "./view";
 
 const HOVER_PIXELS = 9;
@@ -28,11 +29,11 @@ async function start(): Promise<void> {
   const [x0, x1, y0, y1] = meta.box;
   view.whole = { x0, x1, y0, y1 };
   const choice = new Choice(data);
-  const labels = new Labels(byId("labels"), meta.clusters, view);
+  const labels = new Labels(byId("labels"), data.tree, view);
   const tooltip = new Tooltip(data, texts, choice, view);
   const canvas = byId<HTMLCanvasElement>("canvas");
   const renderer = new Renderer(canvas, view, data.x, data.y, () => {
-    labels.update(choice.cluster, view.inset.top + (choice.active ? 36 : 0));
+    labels.update(choice.branch, view.inset.top + (choice.active ? 36 : 0));
     tooltip.place();
   });
   const camera = new Camera(byId("stage"), view, (byHand) => {
@@ -44,6 +45,8 @@ async function start(): Promise<void> {
     const target = view.centred({ x: data.x[row], y: data.y[row] }, Math.max(view.at.k, view.fitScale * 6));
     camera.flyTo(target, () => tooltip.pin(row));
   });
+  const pick = (code: number): void => selectBranch(code === choice.branch ? null : code, true);
+  const treeList = data.tree.hasGroups ? new TreeList(data, pick) : null;
   let emphasised = meta.n;
 
   // --- what is shown ------------------------------------------------------------------------------------------------
@@ -51,7 +54,7 @@ async function start(): Promise<void> {
   function repaint(): void {
     emphasised = paintPoints(renderer, data, choice);
     showChips(data, choice, emphasised, {
-      cluster: () => selectCluster(null),
+      branch: () => selectBranch(null),
       category: () => selectCategory(null),
       search: () => searchBox.clear(),
       all: clearAll,
@@ -60,12 +63,14 @@ async function start(): Promise<void> {
 
   function drawLists(): void {
     const filter = byId<HTMLInputElement>("cluster-filter").value;
-    clusterList(data, choice.cluster, filter, (code) => selectCluster(code === choice.cluster ? null : code, true));
+    if (treeList) treeList.draw(choice.branch, filter);
+    else clusterList(data, choice.branch, filter, pick);
     legend(choice.colors, choice.category, (code) => selectCategory(code === choice.category ? null : code));
   }
 
-  function selectCluster(code: number | null, fly = false): void {
-    choice.cluster = code;
+  /** A cluster, a group, or (-1) noise. */
+  function selectBranch(code: number | null, fly = false): void {
+    choice.branch = code;
     tooltip.pin(-1);
     drawLists();
     repaint();
@@ -85,7 +90,7 @@ async function start(): Promise<void> {
   }
 
   function clearAll(): void {
-    choice.cluster = choice.category = null;
+    choice.branch = choice.category = null;
     tooltip.pin(-1);
     tooltip.hover(-1);
     drawLists();
@@ -130,9 +135,9 @@ async function start(): Promise<void> {
   stage.addEventListener("click", (event) => {
     canvas.focus({ preventScroll: true });
     const label = (event.target as Element).closest<HTMLElement>(".label");
-    if (label) return selectCluster(Number(label.dataset.code));
+    if (label) return selectBranch(Number(label.dataset.code));
     const row = pointAt(event);
-    selectCluster(row < 0 ? null : data.cluster[row]);
+    selectBranch(row < 0 ? null : data.cluster[row]);
   });
 
   // --- buttons and keys ---------------------------------------------------------------------------------------------
@@ -178,8 +183,9 @@ async function start(): Promise<void> {
     counts: { points: meta.n, clusters: meta.clusters.length, noise: meta.noise },
     screen: (row) => view.toScreen(data.x[row], data.y[row]),
     zoom: () => view.zoom,
-    visibleLabels: () => labels.visible.map((code) => meta.clusters[code].title),
-    selectedCluster: () => (choice.cluster === null ? null : choice.cluster < 0 ? -1 : meta.clusters[choice.cluster].id),
+    visibleLabels: () => labels.visible.map((code) => data.tree.branches[code].title),
+    selectedCluster: () => (choice.branch === null ? null : choice.branch < 0 ? -1 : (meta.clusters[choice.branch]?.id ?? null)),
+    selectedGroup: () => (choice.branch !== null && data.tree.isGroup(choice.branch) ? data.tree.branches[choice.branch].title : null),
     searchHits: () => (choice.hits ? [...choice.hits] : null),
     emphasised: () => emphasised,
     drawing: () => ({ drawn: renderer.drawn, portion: Math.round(renderer.portion), portionMs: renderer.portionMs }),
@@ -212,6 +218,7 @@ interface TestHandle {
   zoom: () => number;
   visibleLabels: () => string[];
   selectedCluster: () => number | null;
+  selectedGroup: () => string | null;
   searchHits: () => number[] | null;
   emphasised: () => number;
   drawing: () => { drawn: number; portion: number; portionMs: number };

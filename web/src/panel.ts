@@ -79,11 +79,15 @@ function rowButton(entry: Entry, chosen: boolean, largest: number, hint: string,
   const row = button("row", hint ? `${entry.label}\n${hint}` : entry.label, pick);
   row.dataset.code = String(code);
   row.setAttribute("aria-pressed", String(chosen));
+  row.append(...rowParts(entry, largest));
+  return row;
+}
+
+export function rowParts(entry: Entry, largest: number): HTMLElement[] {
   const bar = element("span", "bar");
   bar.style.width = `${Math.max(1, Math.min(100, (100 * entry.count) / largest))}%`;
   if (entry.color) bar.style.background = entry.color;
-  row.append(dot(entry.color), element("span", "name", entry.label), element("span", "num", count(entry.count)), bar);
-  return row;
+  return [dot(entry.color), element("span", "name", entry.label), element("span", "num", count(entry.count)), bar];
 }
 
 /** A small histogram: the colour scale, how many texts each period holds, and a filter by period in one. */

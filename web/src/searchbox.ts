@@ -1,7 +1,7 @@
 // Answers: what does the reader see while typing a search: count, list of hits, keys to walk through it?
 // It does not search itself and does not move the map: it reports hits and the row that was picked.
 
-import { type Choice, clusterColor } from "./choice";
+import { type Choice, branchColor } from "./choice";
 import type { MapData, Texts } from "./data";
 import { button, byId, count, dot, element } from "./panel";
 import { highlighted, search, wordsOf } from "./search";
@@ -81,7 +81,7 @@ export class SearchBox {
     made.setAttribute("role", "option");
     const part = element("span", "snippet");
     part.append(...highlighted(snippet(text, words), words));
-    made.append(dot(clusterColor(this.data, this.data.cluster[row])), part);
+    made.append(dot(branchColor(this.data, this.data.cluster[row])), part);
     return made;
   }
 

@@ -1,7 +1,7 @@
 // Answers: what does the point under the pointer, or the hit that was flown to, say? Its text and facts beside a ring.
 // It does not find the point. Texts are untrusted and only ever become text nodes.
 
-import { type Choice, clusterColor, clusterTitle } from "./choice";
+import { type Choice, branchColor, branchTitle } from "./choice";
 import { minute } from "./coloring";
 import { type MapData, NO_CODE, type Texts } from "./data";
 import { byId, count, dot, element } from "./panel";
@@ -64,7 +64,7 @@ export class Tooltip {
     if (row !== this.wanted) return;
     const code = this.data.cluster[row];
     const head = element("div", "tip-head");
-    head.append(dot(clusterColor(this.data, code)), element("span", "", clusterTitle(this.data, code)));
+    head.append(dot(branchColor(this.data, code)), element("span", "", branchTitle(this.data, code)));
     const body = element("div", "tip-text");
     body.dir = "auto";
     body.append(...highlighted(text, this.choice.words));

@@ -27,6 +27,10 @@ def _map(
     ] = None,
     png: Annotated[bool, typer.Option("--png", help="A still picture instead of a page.")] = False,
     svg: Annotated[bool, typer.Option("--svg", help="A vector picture instead of a page.")] = False,
+    hierarchy: Annotated[
+        str | None,
+        typer.Option(help="Groups to show: id of a hierarchy, or none. Default: the run's newest.", show_default=False),
+    ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +39,7 @@ def _map(
     path = output or Path(f"map{suffix}")
     is_plot = png or svg or path.suffix.lower() in (".png", ".svg")
     with open_workspace(workspace) as session, render.Reporter() as reporter:
-        write_map(session, run, path, plot=is_plot, random_state=seed, on_event=reporter)
+        write_map(session, run, path, plot=is_plot, hierarchy=hierarchy, random_state=seed, on_event=reporter)
     if as_json:
         render.print_json({"path": path, "n_bytes": path.stat().st_size})
     else:
