@@ -31,8 +31,8 @@ def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def test_there_is_a_notebook() -> None:
-    assert [path.name for path in NOTEBOOKS][:1] == ["01-quickstart.ipynb"]
+def test_there_are_notebooks() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["01-quickstart.ipynb", "02-names-and-knowledge.ipynb"]
 
 
 # zmq on Windows tells that it starts a selector thread beside the proactor loop; nothing follows from it
