@@ -260,12 +260,12 @@ def test_a_group_highlights_the_texts_of_its_clusters_and_flies_there(open_map: 
     page = open_map(make(groups=GROUPS))
     sizes = {c: page_count(page, c) for c in ("Recipes", "Poems", "旅行")}
     page.page.fill("#cluster-filter", "")
+    assert names(page)[:4] == ["Everyday", "Pastime", "Poems", "旅行"]  # what was chosen stays in sight
     page.page.click("#clusters .row >> text=Everyday")
     assert page.get("lmsysMap.selectedGroup()") == "Everyday"
     assert page.get("lmsysMap.selectedCluster()") is None
     assert page.get("lmsysMap.emphasised()") == sum(sizes.values()) == 160
     assert "Everyday" in page.page.inner_text("#filters")
-    page.page.click("#clusters .row >> nth=0 >> .twist")
     page.page.click("#clusters .row >> text=Pastime")
     assert page.get("lmsysMap.emphasised()") == sizes["Poems"] + sizes["旅行"]
     page.wait("Math.abs(lmsysMap.zoom() - 1) > 0.05")
@@ -336,6 +336,23 @@ def test_a_click_on_a_title_chooses_the_group(open_map: OpenMap) -> None:
     assert page.get("lmsysMap.selectedGroup()") == "Top 2"
     assert page.get("lmsysMap.emphasised()") == 9 * 8
     assert sorted(page.page.locator(".label.faint").all_inner_texts()) == ["Top 0", "Top 1", "Top 3"]
+
+
+@pytest.mark.parametrize("groups", [(), GROUPS])
+def test_noise_is_chosen_like_a_cluster_and_holds_no_title(open_map: OpenMap, groups: Any) -> None:
+    page = open_map(make(groups=groups))
+    page.page.click("#clusters .row >> text=Noise")
+    assert page.get("lmsysMap.selectedCluster()") == -1
+    assert page.get("lmsysMap.emphasised()") == 80
+    assert page.page.locator(".label").count() == page.page.locator(".label.faint").count() > 0
+
+
+def test_a_chosen_group_is_shown_with_the_titles_in_it(open_map: OpenMap) -> None:
+    page = open_map(islands())
+    page.page.click("#clusters .row >> text=Top 2")
+    inner = ["Group 2.0", "Group 2.1", "Group 2.2"]
+    page.wait(f"{json.dumps(inner)}.every((title) => lmsysMap.visibleLabels().includes(title))")
+    assert not set(inner) & set(page.page.locator(".label.faint").all_inner_texts())
 
 
 def test_hostile_titles_of_groups_are_inert(open_map: OpenMap) -> None:

@@ -63,9 +63,10 @@ export class Labels {
       if (free) placed.push({ code, x, y, size });
       return free;
     };
-    const chosenFirst = selected !== null && candidates.includes(selected);
-    const order = chosenFirst ? [selected, ...candidates.filter((code) => code !== selected)] : candidates;
-    for (const code of order) {
+    const isChosen = (code: number): boolean => selected !== null && tree.contains(selected, code);
+    const chosen = selected === null ? [] : candidates.filter(isChosen);
+    const others = selected === null ? candidates : candidates.filter((code) => !isChosen(code));
+    for (const code of [...chosen, ...others]) {
       if (placed.length >= most) break;
       // A group can lie in several places: what is taken or outside the window in one may be free in another.
       place(code, tree.branches[code]) || tree.children(code).slice(0, SPOTS).some((child) => place(code, tree.branches[child]));
@@ -82,7 +83,7 @@ export class Labels {
       let element = this.elements.get(code);
       if (!element) this.elements.set(code, (element = this.create(code, size)));
       element.style.transform = `translate(${Math.round(x - size.width / 2)}px, ${Math.round(y - size.height / 2)}px)`;
-      element.classList.toggle("faint", selected !== null && !tree.contains(selected, code));
+      element.classList.toggle("faint", selected !== null && !isChosen(code));
       element.classList.toggle("chosen", selected === code);
     }
   }

@@ -8,6 +8,8 @@ const ROOM = 120;
 /** Every level is seen while the view grows by this factor, and at most by this one, however close its parts lie. */
 const SHORTEST = 1.5;
 const LONGEST = 6;
+/** A chosen group opens at a scale smaller by this factor: the titles around it are faint and need no room. */
+const EARLIER = 2;
 
 export class Levels {
   /** All codes, most points first: the order in which titles take their place. */
@@ -37,10 +39,11 @@ export class Levels {
     for (const top of this.tree.tops) open(top, fitScale);
   }
 
-  /** `chosen`: what lies around it is shown on its own level, at any scale. */
+  /** `chosen`: what lies around it is shown on its own level, at any scale, and what is in it earlier than otherwise. */
   shown(scale: number, chosen: number | null): number[] {
     const { parents } = this.tree;
     const path = new Set(chosen === null || chosen < 0 ? [] : this.tree.above(chosen));
+    if (chosen !== null && scale * EARLIER >= this.opens[chosen]) path.add(chosen);
     return this.order.filter((code) => {
       const parent = parents[code];
       const reached = parent < 0 || path.has(parent) || scale >= this.opens[parent];

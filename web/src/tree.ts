@@ -46,7 +46,8 @@ export class Tree {
   }
 
   contains(code: number, inner: number): boolean {
-    return code === inner || (this.isGroup(code) && [...this.above(inner)].includes(code));
+    for (let at = inner; at >= 0; at = this.parents[at]) if (at === code) return true;
+    return false;
   }
 
   /** 1 for each cluster that belongs to the code, at its own code plus one: place 0 is noise, code -1. */

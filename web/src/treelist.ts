@@ -5,7 +5,7 @@ import type { MapData } from "./data";
 import { byId, count, element, rowParts } from "./panel";
 
 /** More rows than this only slow the page; closing a group or the filter box brings the others. */
-const MOST_ROWS = 2000;
+const MOST_ROWS = 1000;
 
 interface Row {
   code: number;
@@ -50,7 +50,7 @@ export class TreeList {
     const chosenAnew = selected !== this.selected && selected !== null;
     this.selected = selected;
     if (filter !== this.filter) this.match(filter);
-    if (chosenAnew && this.words.length === 0) for (const group of this.data.tree.above(selected)) this.opened.add(group);
+    if (chosenAnew) for (const group of this.data.tree.above(selected)) this.opened.add(group);
     this.render();
     if (chosenAnew) this.element(selected)?.scrollIntoView({ block: "nearest" });
   }
