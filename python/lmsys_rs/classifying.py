@@ -239,7 +239,7 @@ def least_certain(session: Session, name: str, *, limit: int = 10) -> pl.DataFra
 
     Reviewing these teaches a head most (uncertainty sampling: Lewis, Gale 1994).
     """
-    record = labels.find(session, name)
+    record = labels.find(session, name, unit="text")
     if record.unit != "text":
         raise InvalidInputError(f"{record.classification_id} is of clusters: review needs labels of texts")
     with session.store.reading() as connection:
@@ -258,7 +258,7 @@ def pivot(session: Session, name: str, run_id: str = "latest") -> pl.DataFrame:
     Raises:
         InvalidInputError: no such run or labelling, or one of clusters.
     """
-    record = labels.find(session, name)
+    record = labels.find(session, name, unit="text")
     if record.unit != "text":
         raise InvalidInputError(f"{record.classification_id} is of clusters: a pivot counts labels of texts")
     with session.store.reading() as connection:

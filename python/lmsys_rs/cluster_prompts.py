@@ -14,7 +14,7 @@ import polars as pl
 
 from lmsys_rs import _core, prompts
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.languages import label_language, language_shares
+from lmsys_rs.languages import label_language, language_shares, space_of_run
 from lmsys_rs.layouts import centroids
 from lmsys_rs.llm import Limits, Model, Request, estimate_tokens
 from lmsys_rs.naming import contrast
@@ -104,7 +104,8 @@ def shown_clusters(
         raise InvalidInputError(f"{run.run_id} has no cluster {unknown[0]}", hint=f"lmsys list-clusters {run.run_id}")
     nearest: dict[int, list[int]] = {i: [] for i in clusters}
     if run.embedder_id is not None and options.contrast_neighbors:
-        means = centroids(session.vectors(session.embedding(run.embedder_id)), members, run.next_cluster_id)
+        space = space_of_run(session, run)
+        means = centroids(space.vectors, members, run.next_cluster_id, space.rows)
         found = contrast(means, options.contrast_neighbors)
         nearest = {i: [int(j) for j in found[i] if j >= 0] for i in clusters}
     wanted = _wanted(members, clusters, set(cluster_ids or clusters), nearest, options)

@@ -6,7 +6,8 @@ and offline descriptions follow what moved. A query moves with its text: equal t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,7 +121,7 @@ def move_queries(
     Raises:
         InvalidInputError: no such run, cluster or query, or all of them are there already.
     """
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         state.cluster(to_cluster)
         moves = _moves(state, _texts_of(session, state, query_ids), to_cluster)
@@ -145,7 +146,7 @@ def move_texts(
 
     Returns None where there is nothing to change. Rules are applied with it.
     """
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         target = state.run.next_cluster_id if to_cluster is None else state.cluster(to_cluster).cluster_id
         moves = _moves(state, np.intersect1d(text_ids, state.text_ids), target)
@@ -173,7 +174,7 @@ def rename_cluster(
     """
     if title is None and description is None:
         raise InvalidInputError("rename needs a title or a description", hint="--title TEXT, --description TEXT")
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         record = state.cluster(cluster_id)
         named = {cluster_id: (record.title if title is None else title, description)}
@@ -199,7 +200,7 @@ def merge_clusters(
     Raises:
         InvalidInputError: no such cluster, or nothing to merge.
     """
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         state.cluster(target)
         others = [state.cluster(i).cluster_id for i in dict.fromkeys(sources) if i != target]
@@ -231,7 +232,7 @@ def split_cluster(
     Raises:
         InvalidInputError: no such cluster or query, a query of another cluster, or no text would be left.
     """
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         state.cluster(cluster_id)
         text_ids = _texts_of(session, state, query_ids)
@@ -267,7 +268,7 @@ def delete_cluster(
     Raises:
         InvalidInputError: no such cluster, or it should move to itself.
     """
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         state.cluster(cluster_id)
         target = NOISE if move_to is None else state.cluster(move_to).cluster_id
@@ -300,7 +301,7 @@ def tag_cluster(
         raise InvalidInputError(f"coherence must be 1 to {MAX_COHERENCE}: {coherence}")
     if quality is not None and quality not in QUALITIES:
         raise InvalidInputError(f"quality must be one of {', '.join(QUALITIES)}: {quality!r}")
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         state.cluster(cluster_id)
         before = state.notes.get(cluster_id, ClusterNote(run_id=state.run.run_id, cluster_id=cluster_id))
@@ -332,7 +333,7 @@ def flag_cluster(
     flag = flag.strip()
     if not flag:
         raise InvalidInputError("a flag needs a word")
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         state.cluster(cluster_id)
         before = state.notes.get(cluster_id, ClusterNote(run_id=state.run.run_id, cluster_id=cluster_id))
@@ -381,6 +382,16 @@ def orphaned(session: Session, run_id: str) -> TextIds:
     with session.store.reading() as connection:
         run = reading.get_run(connection, run_id)
         return editing.orphaned_texts(connection, run.run_id)
+
+
+@contextmanager
+def _lock(session: Session, dry_run: bool) -> Iterator[None]:
+    """The right to write; a preview needs none, so it works while others write, and on a read-only disk."""
+    if dry_run:
+        yield
+        return
+    with session.writer("edit"):
+        yield
 
 
 def _state(session: Session, run_id: str) -> _State:
@@ -503,7 +514,7 @@ def _note(
 def _replay(session: Session, run_id: str, wanted: str, dry_run: bool) -> EditResult:
     """Undo the newest edit that is done, or redo the oldest that was undone."""
     undoing = wanted == "done"
-    with session.writer("edit"):
+    with _lock(session, dry_run):
         state = _state(session, run_id)
         with session.store.reading() as connection:
             edits = [edit for edit in editing.edits(connection, state.run.run_id) if edit.state == wanted]

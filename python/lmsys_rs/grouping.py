@@ -17,19 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lmsys_rs import _core, prompts
-from lmsys_rs.llm import Answer, Failed, Journal, Limits, Model, Outcome, Report, Request, ask_all
+from lmsys_rs.llm import Answer, Failed, Journal, Limits, Model, Outcome, Report, Request, ask_all, estimate_tokens
 from lmsys_rs.privacy import personal_kinds
 from lmsys_rs.prompts import Data
 from lmsys_rs.records import OnEvent, ignore_events
 from lmsys_rs.titles import is_generic, normalized, unique
 
-__all__ = ["Group", "Grouped", "Grouping", "Item", "group_items"]
+__all__ = ["Group", "Grouped", "Grouping", "Item", "group_items", "plan_grouping"]
 
 MAX_TITLE_CHARS = 80
 MORE_PROPOSALS = 1.5  # a neighborhood is asked for this many times its share of the groups: some will be the same
 PROPOSALS_AT_ONCE = 120
 ASSIGNED_AT_ONCE = 10
 ANSWER_TOKENS = 2_000
+PROMPT_TOKENS = 300  # of a template
+NAME_TOKENS = 40  # of a name with its description
 
 GROUP_SCHEMA = {
     "type": "object",
@@ -178,6 +180,21 @@ def group_items(
         cost=None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs),
         stopped=stopped,
     )
+
+
+def plan_grouping(model: Model, items: Sequence[Item], wanted: int, neighborhood_size: int) -> tuple[int, int, int]:
+    """About how many calls, prompt tokens and answer tokens `group_items` takes: it depends on what is answered."""
+    n = len(items)
+    shown = sum(estimate_tokens(item.title) + estimate_tokens(item.description) + 20 for item in items)
+    n_near, n_assigned = math.ceil(n / neighborhood_size), math.ceil(n / ASSIGNED_AT_ONCE)
+    n_proposals = round(MORE_PROPOSALS * wanted)
+    prompts_of = n_near + 1 + n_assigned + wanted
+    inputs = PROMPT_TOKENS * prompts_of + shown  # proposals
+    inputs += NAME_TOKENS * n_proposals  # one list
+    inputs += shown + n_assigned * NAME_TOKENS * wanted  # assignment
+    inputs += shown + wanted * min(50, wanted) * NAME_TOKENS // 3  # names
+    outputs = NAME_TOKENS * (n_proposals + wanted) + 12 * n + 2 * NAME_TOKENS * wanted
+    return prompts_of, inputs, outputs
 
 
 def _neighborhoods(vectors: npt.NDArray[np.float32], size: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ from lmsys_rs.errors import InvalidInputError
 
 __all__ = ["Head", "softmax", "train_head"]
 
-STRENGTHS = tuple(10.0**e for e in np.arange(-3, 3.5, 0.5))  # of the regularisation, relative to the number of examples
+STRENGTHS = tuple(10.0**e for e in np.arange(-3, 3.5, 0.5))  # of the regularisation
 SHARPNESS = tuple(2.0**e for e in np.arange(0, 6.5, 0.5))  # of the softmax that turns scores into probabilities
 
 Floats = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lmsys_rs import _core, labeling
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.grouping import Grouped, Grouping, Item, group_items
+from lmsys_rs.grouping import Grouped, Grouping, Item, group_items, plan_grouping
 from lmsys_rs.journal import WorkspaceJournal
 from lmsys_rs.knowledge import HierarchyNode, HierarchyRecord
 from lmsys_rs.languages import label_language, language_shares, space_of_run
@@ -29,7 +29,7 @@ from lmsys_rs.session import Session
 from lmsys_rs.store import naming, reading
 from lmsys_rs.store.writing import now
 
-__all__ = ["FIRST_PARENT", "HierarchyReport", "TreeNode", "build", "level_sizes", "tree"]
+__all__ = ["FIRST_PARENT", "HierarchyEstimate", "HierarchyReport", "TreeNode", "build", "level_sizes", "plan", "tree"]
 
 FIRST_PARENT = 1_000_000  # parents of level l have ids from l times this on: no cluster has such an id
 MIN_PARENTS = 2
@@ -57,6 +57,22 @@ class HierarchyReport:
     output_tokens: int = 0
     cost: float | None = 0.0
     stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HierarchyEstimate:
+    """About what a hierarchy by a model would take; later steps depend on earlier answers. Nothing was sent.
+
+    Attributes:
+        price: US dollars; None where it is unknown.
+    """
+
+    model: str
+    level_sizes: tuple[int, ...]
+    n_calls: int
+    input_tokens: int
+    output_tokens: int
+    price: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +107,42 @@ def level_sizes(n_clusters: int, target_levels: int, merge_ratio: float) -> list
         sizes.append(wanted)
         n = wanted
     return sizes
+
+
+def plan(
+    session: Session,
+    run_id: str,
+    model: Model,
+    *,
+    target_levels: int = 3,
+    merge_ratio: float = 0.35,
+    neighborhood_size: int = 20,
+) -> HierarchyEstimate:
+    """About what `build` with a model would cost; sends nothing and needs no key.
+
+    Raises:
+        InvalidInputError: there is no such run, or it has fewer than three clusters.
+    """
+    with session.store.reading() as connection:
+        run = reading.get_run(connection, run_id)
+        clusters = [c for c in reading.clusters(connection, run.run_id) if c.cluster_id != NOISE]
+    sizes = level_sizes(len(clusters), target_levels, merge_ratio)
+    if not sizes:
+        raise InvalidInputError(f"{run.run_id} has {len(clusters)} clusters: a hierarchy needs at least 3")
+    items = [Item(c.title, c.description) for c in clusters]
+    n_calls = n_input = n_output = 0
+    for wanted in sizes:
+        calls, inputs, outputs = plan_grouping(model, items, wanted, neighborhood_size)
+        n_calls, n_input, n_output = n_calls + calls, n_input + inputs, n_output + outputs
+        items = items[:wanted]
+    return HierarchyEstimate(
+        model=model.spec,
+        level_sizes=tuple(sizes),
+        n_calls=n_calls,
+        input_tokens=n_input,
+        output_tokens=n_output,
+        price=None if model.price is None else round(model.price.of(n_input, n_output), 6),
+    )
 
 
 def build(

@@ -44,8 +44,11 @@ def store(session: Session, record: ClassificationRecord, labels: pl.DataFrame) 
     return record
 
 
-def find(session: Session, name: str = "latest") -> ClassificationRecord:
+def find(session: Session, name: str = "latest", *, unit: str | None = None) -> ClassificationRecord:
     """A labelling by its id, the newest by the name of its template, or ``latest`` of all.
+
+    Args:
+        unit: only labellings of texts, or of clusters; an id is found whatever it is of.
 
     Raises:
         InvalidInputError: there is none.
@@ -53,7 +56,9 @@ def find(session: Session, name: str = "latest") -> ClassificationRecord:
     with session.store.reading() as connection:
         found = labelling.classifications(connection)
     for record in found:
-        if name in ("latest", record.classification_id, record.template):
+        if name == record.classification_id:
+            return record
+        if name in ("latest", record.template) and unit in (None, record.unit):
             return record
     if not found:
         raise InvalidInputError("nothing is labelled yet", hint="run: lmsys classify run task-type")

@@ -24,6 +24,7 @@ from lmsys_rs.titles import is_generic, normalized
 
 __all__ = ["Comparison", "NamingScore", "compare", "title_ranks"]
 
+TITLES_AT_ONCE = 64
 SAMPLE = 100  # texts of a cluster that its title is tried on
 
 
@@ -69,11 +70,15 @@ def title_ranks(
         return {}
     means, present, encode = measured
     ids = [i for i in titles if i in present]
-    vectors = encode.embed([titles[i] for i in ids])
-    columns = sorted(present)
-    likeness = vectors @ means[columns].T
-    own = {i: likeness[row, columns.index(i)] for row, i in enumerate(ids)}
-    return {i: 1 + int((likeness[row] > own[i]).sum()) for row, i in enumerate(ids)}
+    columns = {i: column for column, i in enumerate(sorted(present))}
+    means = means[sorted(present)]
+    ranks = {}
+    for at in range(0, len(ids), TITLES_AT_ONCE):
+        part = ids[at : at + TITLES_AT_ONCE]
+        likeness = encode.embed([titles[i] for i in part]).astype(np.float64) @ means.T
+        for row, i in zip(likeness, part, strict=True):
+            ranks[i] = 1 + int((row > row[columns[i]]).sum())
+    return ranks
 
 
 def compare(session: Session, run_id: str, a: str, b: str, *, encoder: TextEncoder | None = None) -> Comparison:
@@ -159,14 +164,15 @@ def _measured(
     if run.embedder_id is None:
         return None
     embedding = session.embedding(run.embedder_id)
-    if encoder is None:
-        encoder = encoder_at_hand(embedding)
-        if encoder is None:  # vectors that somebody brought along, or a model that is gone
-            return None
     with session.store.reading() as connection:
         members = reading.members(connection, run.run_id)
     present = set(members["cluster_id"].unique().to_list()) - {NOISE}
-    return centroids(session.vectors(embedding), members, run.next_cluster_id), present, encoder
+    # before the encoder: what is read for them is given back then
+    means = centroids(session.vectors(embedding), members, run.next_cluster_id)
+    encoder = encoder or encoder_at_hand(embedding)
+    if encoder is None:  # vectors that somebody brought along, or a model that is gone
+        return None
+    return means, present, encoder
 
 
 def _coverage(session: Session, run: RunRecord, titles: Mapping[int, str], encoder: TextEncoder) -> dict[int, float]:

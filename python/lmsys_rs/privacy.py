@@ -6,6 +6,7 @@ be one person's words: then it is not shown, however large the cluster is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,10 @@ MIN_CONVERSATIONS = 10
 USER_FIELDS = ("user_id", "hashed_ip", "user", "account_id", "session_user", "end_user_id")
 """Fields of a conversation's other data that name its user, first found first."""
 
+# every kind has an at sign, digits, a long run without spaces, or a word for a secret
+MAY_BE_PERSONAL = re.compile(
+    r"[@:=]|\d\D{0,3}\d\D{0,3}\d|\S{16}|pass|pwd|secret|key|token|bearer|密码|密碼", re.IGNORECASE
+)
 HIDDEN = "Clusters with too few conversations"
 
 
@@ -117,6 +122,8 @@ def shareable(judged: Sequence[ClusterPrivacy]) -> pl.DataFrame:
 
 def personal_kinds(text: str) -> list[str]:
     """Kinds of personal data and secrets in a text, by name; see docs/signals.md for what is found."""
+    if not MAY_BE_PERSONAL.search(text):
+        return []  # a call of the core costs a millisecond, and names are checked one by one
     bits = int(pl.DataFrame(_core.text_signals([text]))["personal"][0])
     return [name for name, bit in _core.PERSONAL_KINDS.items() if bits & bit]
 

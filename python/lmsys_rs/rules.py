@@ -160,12 +160,18 @@ def _apply(
     edit = None
     if len(free):
         target = _target(session, run, rule)
+        title = rule.title
+        if target is not None:
+            with session.store.reading() as connection:
+                current = next(c for c in reading.clusters(connection, run.run_id) if c.cluster_id == target)
+            # a person may have called it something else since
+            title = current.title if current.title_source == "user" else title
         edit = move_texts(
             session,
             run.run_id,
             free,
             target,
-            title=rule.title,
+            title=title,
             reason=rule.reason or f"rule: {rule.condition}",
             editor=rule.editor,
             dry_run=dry_run,

@@ -6,6 +6,7 @@ It ranks and counts; it stores nothing and prints nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from lmsys_rs.models import Encoder
 from lmsys_rs.records import NOISE, ClusterHit, EmbeddingRecord, Filters, SearchHit, SearchResult
 from lmsys_rs.selection import first_queries, select
 from lmsys_rs.session import Session
-from lmsys_rs.store import reading
+from lmsys_rs.store import naming, reading
 
 __all__ = ["encoder_of", "search_clusters", "search_queries"]
 
@@ -98,9 +99,18 @@ def search_queries(
 
 
 def search_clusters(
-    session: Session, text: str, *, run_id: str = "latest", n_results: int = 10, encoder: TextEncoder | None = None
+    session: Session,
+    text: str,
+    *,
+    run_id: str = "latest",
+    n_results: int = 10,
+    summary: str | None = None,
+    encoder: TextEncoder | None = None,
 ) -> tuple[ClusterHit, ...]:
     """The clusters of a run whose centroids are nearest to ``text``, nearest first; noise is no cluster.
+
+    Args:
+        summary: id or alias of a naming to call them by.
 
     Raises:
         InvalidInputError: there is no such run.
@@ -109,6 +119,13 @@ def search_clusters(
         run = reading.get_run(connection, run_id)
         clusters = {c.cluster_id: c for c in reading.clusters(connection, run.run_id)}
         members = reading.members(connection, run.run_id)
+        if summary is not None:
+            record = naming.get_summary_run(connection, run.run_id, summary)
+            said = naming.summaries(connection, record.summary_run_id)
+            clusters = {
+                i: replace(c, title=said[i].title, description=said[i].description) if i in said else c
+                for i, c in clusters.items()
+            }
     embedding = session.embedding(run.embedder_id)
     encoder = encoder or encoder_of(embedding)
     if not run.n_clusters:

@@ -1,6 +1,8 @@
 //! What makes a BERT-family encoder out of tensors: the numbers of config.json, checked, and the names of the tensors.
 //! Devlin et al. 2019; Liu et al. 2019 (RoBERTa) and Conneau et al. 2020 (XLM-R) for the positions.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::weights::Tensors;
@@ -88,6 +90,11 @@ impl BertConfig {
 /// The tensors of a checkpoint of this family.
 pub fn tensors(bytes: &[u8]) -> Result<Tensors<'_>> {
     Tensors::parse(bytes, LANDMARK, &PREFIXES)
+}
+
+/// As [`tensors`], read from the file when they are asked for.
+pub fn open(path: &Path) -> Result<Tensors<'static>> {
+    Tensors::open(path, LANDMARK, &PREFIXES)
 }
 
 /// Rows of the table of words.

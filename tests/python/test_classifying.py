@@ -193,6 +193,10 @@ def test_clusters_get_the_label_of_most_queries(embedded: Session, encoder: Any)
     assert counted["n_queries"].sum() == run.n_queries
     assert counted.select("code", "food", "other").sum_horizontal().sum() == run.n_queries
     report = classify(embedded, TOPIC, unit="cluster", encoder=encoder)
+    # labels of clusters do not hide those of texts
+    assert pivot(embedded, "topic", run.run_id).equals(counted)
+    assert least_certain(embedded, "topic", limit=1).height == 1
+    assert labels.find(embedded, "topic").unit == "cluster"
     table = labels.read(embedded, labels.find(embedded, report.classification_id))
     by_id = {row["cluster_id"]: row for row in counted.to_dicts()}
     for row in table.iter_rows(named=True):

@@ -97,6 +97,16 @@ def test_dry_run_shows_what_would_happen_and_does_nothing(embedded: Session, run
     assert [(c.cluster_id, c.title) for c in done.clusters] == [(0, "All of it"), (1, None), (2, None)]
 
 
+def test_previews_work_while_another_program_writes(embedded: Session, run: RunRecord) -> None:
+    from lmsys_rs.errors import StoreError
+    from lmsys_rs.session import open_session
+
+    with open_session(embedded.folder.path) as other, other.writer("load"):
+        assert curation.merge_clusters(embedded, "latest", [1], 0, dry_run=True).edit_id is None
+        with pytest.raises(StoreError, match="in use"):
+            curation.merge_clusters(embedded, "latest", [1], 0)
+
+
 def test_merge_leaves_no_ghosts(embedded: Session, run: RunRecord) -> None:
     sizes = {i: c.size for i, c in clusters(embedded).items()}
     curation.merge_clusters(embedded, "latest", [3, 4], 5)

@@ -12,7 +12,7 @@ import pytest
 from lmsys_rs import _core, curation
 from lmsys_rs.clustering import cluster
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.hierarchies import FIRST_PARENT, HierarchyReport, TreeNode, build, level_sizes, tree
+from lmsys_rs.hierarchies import FIRST_PARENT, HierarchyReport, TreeNode, build, level_sizes, plan, tree
 from lmsys_rs.labeling import label
 from lmsys_rs.llm import Limits, Model, resolve_model
 from lmsys_rs.records import RunRecord
@@ -130,6 +130,10 @@ def test_a_model_groups_and_the_second_time_is_free(embedded: Session, run: RunR
     report = build(embedded, run.run_id, model=model, neighborhood_size=8, limits=QUICK)
     checked(embedded, run, report)
     assert report.n_calls == len(provider.paid) > 4
+    estimate = plan(embedded, run.run_id, model, neighborhood_size=8)
+    assert report.n_calls / 2 < estimate.n_calls < 3 * report.n_calls
+    assert report.input_tokens / 4 < estimate.input_tokens < 4 * report.input_tokens
+    assert estimate.price is not None
     assert report.cost is not None
     assert report.cost > 0
     again = build(embedded, run.run_id, model=model, neighborhood_size=8, limits=QUICK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from lmsys_rs import _core, curation
 from lmsys_rs.clustering import cluster
@@ -12,7 +13,7 @@ from lmsys_rs.embedding import embed
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.labeling import label
 from lmsys_rs.loading import load
-from lmsys_rs.privacy import HIDDEN, gate, personal_kinds, shareable
+from lmsys_rs.privacy import HIDDEN, MAY_BE_PERSONAL, gate, personal_kinds, shareable
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -94,6 +95,33 @@ def test_unknown_users_ask_for_conversations_only(embedded: Session) -> None:
     assert all(one.shown for one in judged)
     with pytest.raises(InvalidInputError, match="at least one conversation"):
         gate(embedded, min_conversations=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann.smith@example.com",
+        "call +49 170 1234567",
+        "tel 5551234",
+        "server 203.0.113.7",
+        "2001:db8::ff00:42:8329",
+        "card 4111 1111 1111 1111",
+        "DE89 3704 0044 0532 0130 00",
+        "ssn 078-05-1120",
+        "AKIAIOSFODNN7EXAMPLE",
+        'password = "hunter2hunter"',
+        "https://ann:hunter2@example.com/",
+        "api_key = 'x8Jk2mQ9pL4vR7tY'",
+    ],
+)
+def test_the_quick_look_lets_nothing_through(text: str) -> None:
+    bits = int(pl.DataFrame(_core.text_signals([text]))["personal"][0])
+    assert len(personal_kinds(text)) == bin(bits).count("1") > 0
+
+
+@pytest.mark.parametrize("name", ["Refunds of cancelled flights", "Learn Swedish, grammar", "学习日语"])
+def test_ordinary_names_are_not_looked_at_twice(name: str) -> None:
+    assert MAY_BE_PERSONAL.search(name) is None
 
 
 def test_kinds_have_names() -> None:

@@ -80,6 +80,15 @@ def test_rule_finds_its_cluster_in_another_run(embedded: Session, run: RunRecord
     assert results[0].n_matching > 0
 
 
+def test_a_later_rename_stays(embedded: Session, run: RunRecord) -> None:
+    add_rule(embedded, "latest", PYTHON, to_cluster=3)
+    curation.rename_cluster(embedded, "latest", 3, "My own words")
+    assert apply_rules(embedded)[0].edit is None
+    label(embedded, run.run_id)
+    apply_rules(embedded)
+    assert titles(embedded, run.run_id)[3] == "My own words"
+
+
 def test_oldest_rule_wins(embedded: Session, run: RunRecord) -> None:
     add_rule(embedded, "latest", PYTHON, to_cluster=3)
     add_rule(embedded, "latest", "n_chars > 0 AND language = 'English'", to_cluster=4)

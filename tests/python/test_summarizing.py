@@ -284,6 +284,21 @@ def test_own_prompt_is_used(embedded: Session, run: RunRecord, serve: Any) -> No
     assert all("MINE" in call.prompt for call in provider.calls)
 
 
+def test_answers_stay_with_a_deleted_run_and_go_with_the_data(embedded: Session, run: RunRecord, serve: Any) -> None:
+    from lmsys_rs.deleting import delete_dataset, delete_run
+
+    def n_answers() -> int:
+        with embedded.store.reading() as connection:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM llm_entry").scalar_one())
+
+    _, model = serve()
+    summarize(embedded, run.run_id, model, options=QUICK)
+    delete_run(embedded, run.run_id)
+    assert n_answers() >= 8  # the same clusters, made again, are named for nothing
+    delete_dataset(embedded, "sample")
+    assert n_answers() == 0
+
+
 def test_deleted_data_takes_the_answers_about_it_along(embedded: Session, run: RunRecord, serve: Any) -> None:
     from lmsys_rs.deleting import clear
 

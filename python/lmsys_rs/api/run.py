@@ -172,16 +172,22 @@ class Run:
         self._refresh()
         return report
 
-    def map(self, path: str | Path | None = None, *, random_state: int = 0) -> MapFile:
+    def map(self, path: str | Path | None = None, *, hierarchy: str | None = None, random_state: int = 0) -> MapFile:
         """The interactive map; Jupyter shows it, and its ``path`` opens in a browser, offline.
 
         Args:
             path: where to write the HTML file; None takes a file in the temporary folder.
+            hierarchy: id of the one to show; None takes the run's newest, if there is one, and ``none`` shows none.
         """
         if path is None:
             path = Path(tempfile.mkdtemp(prefix="lmsys-")) / f"{self.id}.html"
         written = drawing.write_map(
-            self._session, self.id, path, random_state=random_state, on_event=self._workspace._on_event
+            self._session,
+            self.id,
+            path,
+            hierarchy=hierarchy,
+            random_state=random_state,
+            on_event=self._workspace._on_event,
         )
         return MapFile(written)
 

@@ -326,6 +326,7 @@ def _label(run: RunId = "latest", workspace: WorkspaceOption = None, as_json: As
     """Name the clusters of a run: titles from distinctive terms, no LLM."""
     with open_workspace(workspace) as session, render.Reporter() as reporter:
         record = labeling.label(session, run, on_event=reporter)
+        rules.apply_rules(session, record.run_id, on_event=reporter)
         rows = cluster_rows(session, record)
     if as_json:
         for row in rows:
@@ -388,6 +389,10 @@ def _assign(run: RunId = "latest", workspace: WorkspaceOption = None, as_json: A
 def _list_clusters(
     run: RunId = "latest",
     workspace: WorkspaceOption = None,
+    summary_run_id: Annotated[
+        str | None,
+        typer.Option("--summary-run-id", "--alias", help="A naming to call them by: id or alias.", show_default=False),
+    ] = None,
     limit: Limit = None,
     show_examples: Annotated[int, typer.Option("--show-examples", min=0, help="Examples per cluster.")] = 1,
     example_width: Annotated[int, typer.Option("--example-width", min=10, help="Characters of an example.")] = 80,
@@ -397,7 +402,7 @@ def _list_clusters(
     with open_workspace(workspace) as session:
         with session.store.reading() as connection:
             record = reading.get_run(connection, run)
-        rows = cluster_rows(session, record, n_examples=show_examples)
+        rows = cluster_rows(session, record, n_examples=show_examples, summary=summary_run_id)
     rows = rows[:limit] if limit is not None else rows
     if as_json:
         for row in rows:

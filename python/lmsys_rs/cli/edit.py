@@ -436,9 +436,11 @@ def _add_rule(
     if as_json:
         render.print_json(result)
         return
-    render.print_note(f"{result.n_matching:,} texts match")
+    render.print_note(f"{result.n_matching:,} texts match" if result.n_matching else "no text matches yet")
     if result.edit is not None:
         _print_result(result.edit)
+    else:
+        render.print_note("all of them are there already" if result.n_matching else "the rule waits for new texts")
 
 
 @app.command("rules", epilog="Example: lmsys edit rules --json")
@@ -493,20 +495,8 @@ def _do(workspace: Any, edit: Callable[[Session], EditResult], as_json: bool, *,
 
 
 def _print_result(result: EditResult, verb: str = "edit") -> None:
-    render.print_table(
-        ("id", "before", "after", "title before", "title"),
-        [
-            (
-                str(c.cluster_id),
-                c.n_queries_before,
-                c.n_queries,
-                render.short(c.title_before, 40) if c.title_before is not None else "(new)",
-                c.title if c.title is not None else "(gone)",
-            )
-            for c in result.clusters
-        ],
-        numbers=("id", "before", "after"),
-    )
+    if result.clusters:
+        _print_changes(result)
     for note in result.notes:
         values = {
             "coherence": note.coherence,
@@ -524,6 +514,23 @@ def _print_result(result: EditResult, verb: str = "edit") -> None:
             if verb != "undone"
             else f"undone {result.edit_id}: {result.kind}, {moved}"
         )
+
+
+def _print_changes(result: EditResult) -> None:
+    render.print_table(
+        ("id", "before", "after", "title before", "title"),
+        [
+            (
+                str(c.cluster_id),
+                c.n_queries_before,
+                c.n_queries,
+                render.short(c.title_before, 40) if c.title_before is not None else "(new)",
+                c.title if c.title is not None else "(gone)",
+            )
+            for c in result.clusters
+        ],
+        numbers=("id", "before", "after"),
+    )
 
 
 def _print_edits(edits: Sequence[Any], as_json: bool, n_moved: dict[int, int] | None = None) -> None:

@@ -22,7 +22,8 @@ from lmsys_rs.cli.llm_options import (
     print_spent,
 )
 from lmsys_rs.cli.options import AsJson, RunId, WorkspaceOption, open_workspace
-from lmsys_rs.hierarchies import TreeNode
+from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.hierarchies import HierarchyEstimate, TreeNode
 from lmsys_rs.records import to_json
 
 __all__ = ["register"]
@@ -56,17 +57,32 @@ def _merge_clusters(
     label_language: Annotated[
         str, typer.Option("--label-language", help="auto, a language or its code: names are written in it.")
     ] = "auto",
-    concurrency: Concurrency = 50,
+    concurrency: Concurrency = None,
     rpm: Rpm = None,
     tpm: Tpm = None,
     max_cost: MaxCost = None,
     price: Price = None,
     timeout: TimeoutS = 120.0,
     base_url: BaseUrl = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say about what a model would cost.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put the clusters of a run into broader groups, level by level, by geometry or with a model."""
     chosen = None if model == GEOMETRIC else model_from(model, base_url=base_url, price=price)
+    if dry_run:
+        if chosen is None:
+            raise InvalidInputError("--dry-run is about a model, and none is named", hint="--model openai/gpt-4o-mini")
+        with open_workspace(workspace) as session:
+            estimate = hierarchies.plan(
+                session,
+                run,
+                chosen,
+                target_levels=target_levels,
+                merge_ratio=merge_ratio,
+                neighborhood_size=neighborhood_size,
+            )
+        _print_estimate(estimate, as_json)
+        return
     with open_workspace(workspace) as session, render.Reporter() as reporter:
         report = hierarchies.build(
             session,
@@ -108,6 +124,23 @@ def _show_hierarchy(
         return
     _print_tree(nodes, depth=depth)
     render.print_note(f"{record.hierarchy_id} of {record.run_id}")
+
+
+def _print_estimate(estimate: HierarchyEstimate, as_json: bool) -> None:
+    if as_json:
+        render.print_json(estimate)
+        return
+    render.print_fields(
+        {
+            "model": estimate.model,
+            "levels": ", ".join(f"{n:,}" for n in estimate.level_sizes),
+            "calls": f"about {estimate.n_calls:,}",
+            "prompt tokens": f"about {estimate.input_tokens:,}",
+            "answer tokens": f"about {estimate.output_tokens:,}",
+            "price": "unknown: --price says it" if estimate.price is None else f"about ${estimate.price:,.4f}",
+        }
+    )
+    render.print_note("dry run, nothing was sent")
 
 
 def _print_tree(nodes: Sequence[TreeNode], *, depth: int | None = None) -> None:

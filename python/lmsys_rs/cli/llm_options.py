@@ -27,7 +27,16 @@ __all__ = [
 
 PANEL = "Model"
 
-Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Calls at a time.", rich_help_panel=PANEL)]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        min=1,
+        help="Calls at a time. Default: what suits the provider (4 to 32).",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
 Rpm = Annotated[
     int | None,
     typer.Option(
@@ -49,7 +58,7 @@ MaxCost = Annotated[
     typer.Option(
         "--max-cost",
         min=0.0,
-        help="US dollars, never exceeded; the rest keeps offline names.",
+        help="US dollars, never exceeded; what it does not pay for stays as it is.",
         show_default=False,
         rich_help_panel=PANEL,
     ),
@@ -96,7 +105,9 @@ def model_from(spec: str, *, base_url: str | None, price: str | None) -> Model:
     return resolve_model(spec, base_url=base_url, price=pair)
 
 
-def limits_from(concurrency: int, rpm: int | None, tpm: int | None, max_cost: float | None, timeout: float) -> Limits:
+def limits_from(
+    concurrency: int | None, rpm: int | None, tpm: int | None, max_cost: float | None, timeout: float
+) -> Limits:
     """The limits that options name."""
     return Limits(concurrency=concurrency, rpm=rpm, tpm=tpm, max_cost=max_cost, timeout_s=timeout)
 

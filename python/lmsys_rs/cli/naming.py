@@ -77,7 +77,7 @@ def _summarize(
     feedback: Annotated[
         str | None, typer.Option("--feedback", help="With --refine: your own words.", show_default=False)
     ] = None,
-    concurrency: Concurrency = 50,
+    concurrency: Concurrency = None,
     rpm: Rpm = None,
     tpm: Tpm = None,
     max_cost: MaxCost = None,

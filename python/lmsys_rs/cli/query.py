@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command("near-duplicates", epilog="Example: lmsys near-duplicates --by meaning --limit 50")(_near_duplicates)
     app.command("facets", epilog="Example: lmsys facets --by model --by month --language English")(_facets)
     app.command("search", epilog='Example: lmsys search "sort a list" --run-id latest --language English')(_search)
+    app.command("search-cluster", epilog='Example: lmsys search-cluster "refunds" --top-k 5')(_search_cluster)
     app.command("privacy", epilog="Example: lmsys privacy latest --min-conversations 20")(_privacy)
     app.command("export", epilog="Example: lmsys export latest --output clusters.parquet")(_export)
 
@@ -263,6 +264,26 @@ def _export(
         render.print_json({"path": path, "n_rows": n_rows})
     else:
         render.print_text(f"{path}: {n_rows:,} queries")
+
+
+def _search_cluster(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    workspace: WorkspaceOption = None,
+    run_id: RunOption = None,
+    summary_run_id: Annotated[
+        str | None,
+        typer.Option("--summary-run-id", "--alias", help="A naming to call them by: id or alias.", show_default=False),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-n", min=1, help="Clusters.")] = 20,
+    as_xml: AsXml = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find clusters by meaning."""
+    with open_workspace(workspace) as session:
+        with session.store.reading() as connection:
+            run = reading.get_run(connection, run_id or "latest").run_id
+        hits = search_clusters(session, text, run_id=run, n_results=top_k, summary=summary_run_id)
+    _print_clusters({"text": text, "run_id": run, "results": hits}, as_json=as_json, as_xml=as_xml)
 
 
 def _privacy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,30 @@ import numpy as np
 from lmsys_rs.cli import render
 from lmsys_rs.records import NOISE, RunRecord
 from lmsys_rs.session import Session
-from lmsys_rs.store import reading
+from lmsys_rs.store import naming, reading
 
 __all__ = ["cluster_rows", "print_clusters"]
 
 
-def cluster_rows(session: Session, run: RunRecord, *, n_examples: int = 1) -> list[dict[str, Any]]:
-    """The clusters of a run, largest first (by queries), noise last; ``examples`` are its representatives' texts."""
+def cluster_rows(
+    session: Session, run: RunRecord, *, n_examples: int = 1, summary: str | None = None
+) -> list[dict[str, Any]]:
+    """The clusters of a run, largest first (by queries), noise last; ``examples`` are its representatives' texts.
+
+    Args:
+        summary: id or alias of a naming to call them by; clusters that it does not name are called as they are.
+    """
     with session.store.reading() as connection:
         clusters = reading.clusters(connection, run.run_id)
+        if summary is not None:
+            record = naming.get_summary_run(connection, run.run_id, summary)
+            said = naming.summaries(connection, record.summary_run_id)
+            clusters = [
+                replace(c, title=said[c.cluster_id].title, description=said[c.cluster_id].description)
+                if c.cluster_id in said
+                else c
+                for c in clusters
+            ]
         wanted = sorted({text_id for c in clusters for text_id in c.representatives[:n_examples]})
         texts = dict(zip(wanted, reading.texts_of(connection, np.array(wanted, dtype=np.uint32)), strict=True))
     clusters.sort(key=lambda c: (c.cluster_id == NOISE, -c.n_queries, c.cluster_id))

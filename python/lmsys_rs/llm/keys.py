@@ -49,8 +49,10 @@ def find_key(provider: Provider, *, required: bool) -> Key | None:
         return Key(text)
     if not required:
         return None
+    names = " and ".join(provider.key_names)
     raise Unauthorized(
-        f"no key for {provider.name}: neither {' nor '.join(provider.key_names)} is set, nor has the keyring one",
+        f"no key for {provider.name}: {names} {'is' if len(provider.key_names) == 1 else 'are'} not set, "
+        "and the keyring has none",
         hint=f"export {provider.key_names[0]}=..., or: keyring set {KEYRING_SERVICE} {provider.name}"
         + (f"; keys are made at {provider.key_page}" if provider.key_page else ""),
     )

@@ -175,6 +175,8 @@ def delete_run(connection: Connection, run_id: str) -> None:
         theirs = select(whole.c[key]).where(whole.c.run_id == run_id)
         connection.execute(delete(part).where(part.c[refers].in_(theirs)))
     connection.execute(update(schema.rule).where(schema.rule.c.run_id == run_id).values(run_id=None, cluster_id=None))
+    entry = schema.llm_entry
+    connection.execute(update(entry).where(entry.c.run_id == run_id).values(run_id=None))
     for table in (
         *(schema.summary_run, schema.hierarchy, schema.edit, schema.cluster_note),
         *(schema.membership, schema.cluster, schema.run),
@@ -183,11 +185,16 @@ def delete_run(connection: Connection, run_id: str) -> None:
 
 
 def forget_answers(connection: Connection, run_ids: Sequence[str] | None) -> None:
-    """Delete what language models answered about the texts of these runs, of all with None: it may quote them."""
+    """Delete what language models answered about the texts of these runs, of all with None: it may quote them.
+
+    Answers of which no run is known (any more) go too.
+    """
     e = schema.llm_entry
     if run_ids is None:
         connection.execute(delete(e))
-    for run_id in run_ids or ():
+        return
+    connection.execute(delete(e).where(e.c.run_id.is_(None)))
+    for run_id in run_ids:
         connection.execute(delete(e).where(e.c.run_id == run_id))
 
 

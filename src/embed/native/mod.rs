@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use super::bert::{self, BertConfig};
 use super::config::{ModelConfig, Pooling, Weights};
 use super::tokens::{self, TextTokenizer};
-use super::{Embedder, Engine, check_out, estimated_tokens, weights};
+use super::{Embedder, Engine, check_out, estimated_tokens};
 use crate::error::{Error, Result};
 use crate::kernels::{self, tiles::Kernels};
 use crate::task::Task;
@@ -45,11 +45,10 @@ impl NativeEmbedder {
                 .hint("use the engine ort"));
         };
         let shapes = BertConfig::read(&config.architecture)?;
-        let bytes = weights::read(path)?;
         let kernels = Kernels::of(isa).ok_or_else(|| Error::Internal {
             message: format!("kernels of {isa:?} chosen without the CPU for them"),
         })?;
-        let model = Model::load(kernels, &bert::tensors(&bytes)?, shapes)?;
+        let model = Model::load(kernels, &bert::open(path)?, shapes)?;
         let tokenizer = tokens::load(&config.tokenizer)?;
         tokenizer.check_vocabulary(model.n_words())?;
         let budget = batch_budget(model.token_bytes()).max(config.max_length);
