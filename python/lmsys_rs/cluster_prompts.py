@@ -30,6 +30,7 @@ __all__ = ["MAX_TITLE_CHARS", "Options", "Shown", "chosen_clusters", "cut", "nam
 MAX_TITLE_CHARS = 80
 TEXT_CHARS = 600  # of a text that is shown
 CONTRAST_CHARS = 200
+READ_AT_ONCE = 2_000  # texts, before they are cut
 SHOWN_TOKENS = 12_000  # of texts in one prompt, at most
 SHARE_OF_CONTEXT = 0.5  # of a model's context that texts may take
 ANSWER_TOKENS = 600
@@ -110,9 +111,12 @@ def shown_clusters(
         nearest = {i: [int(j) for j in found[i] if j >= 0] for i in clusters}
     wanted = _wanted(members, clusters, set(cluster_ids or clusters), nearest, options)
     every = np.array(sorted({text_id for ids in wanted.values() for text_id in ids}), dtype=np.uint32)
-    with session.store.reading() as connection:
-        texts = pl.Series(_core.cut_texts(reading.texts_of(connection, every), TEXT_CHARS))
-    of_id = dict(zip(every.tolist(), texts, strict=True))
+    of_id: dict[int, str] = {}
+    for at in range(0, len(every), READ_AT_ONCE):
+        part = every[at : at + READ_AT_ONCE]
+        with session.store.reading() as connection:
+            texts = pl.Series(_core.cut_texts(reading.texts_of(connection, part), TEXT_CHARS))
+        of_id.update(zip(part.tolist(), texts, strict=True))
     return Shown(
         run=run,
         clusters=clusters,

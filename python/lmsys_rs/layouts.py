@@ -37,7 +37,7 @@ __all__ = [
 
 N_NEIGHBORS = 15
 MAP_MIN_DIST = 0.1
-MEAN_ROWS = 2_048  # vectors that are summed at a time: they are copied as float32 and float64
+MEAN_ROWS = 1_024  # vectors that are summed at a time: they are copied as float32 and float64
 CHUNK_ROWS = 8_192  # vectors in memory at a time: 12 MiB of 384 dimensions, and no slower than more
 
 
