@@ -55,7 +55,8 @@ class SummaryRecord:
 
     Attributes:
         representatives: the texts it was named by, or some of them.
-        title_rank: 1 where of all clusters this one is nearest to its title; None where it was not measured.
+        title_rank: 1 where of all clusters this one is nearest to its title; None where it was not measured, as of
+            models' titles: that takes the encoder, and is done where it is asked for.
         note: why the title is an offline one, or what was to be improved.
     """
 

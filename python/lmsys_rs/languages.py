@@ -56,7 +56,11 @@ def language_shares(session: Session, run_id: str) -> dict[int, dict[str, float]
         texts["detected_language"].gather(members["text_id"]).cast(pl.String).alias("language")
     )
     table = table.filter(pl.col("language").is_not_null() & (pl.col("language") != "unknown"))
-    counted = table.group_by("cluster_id", "language").len().sort("cluster_id", "len", descending=[False, True])
+    counted = (
+        table.group_by("cluster_id", "language")
+        .len()
+        .sort("cluster_id", "len", "language", descending=[False, True, False])
+    )
     found: dict[int, dict[str, float]] = {}
     for cluster_id, language, n in counted.rows():
         found.setdefault(cluster_id, {})[language] = n

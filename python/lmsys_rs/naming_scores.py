@@ -65,8 +65,10 @@ def title_ranks(
 
     Empty where the encoder of the run's vectors is not there.
     """
+    if not titles:
+        return {}
     measured = _measured(session, run, encoder)
-    if measured is None or not titles:
+    if measured is None:
         return {}
     means, present, encode = measured
     ids = [i for i in titles if i in present]

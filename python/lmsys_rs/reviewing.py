@@ -7,13 +7,14 @@ at least one of them holds, weighted by the share of queries it is about.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lmsys_rs import judging
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.languages import language_shares
+from lmsys_rs.naming_scores import title_ranks
 from lmsys_rs.records import NOISE, ClusterRecord, OnEvent, RunRecord, ignore_events
 from lmsys_rs.session import Session
 from lmsys_rs.store import editing, reading
@@ -62,6 +63,9 @@ def suggest(
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
             if row["score"] > twins.get(a, (0, 0.0))[1]:
                 twins[a] = (b, float(row["score"]))
+    unranked = {i: c.title for i, c in clusters.items() if c.title_rank is None and c.title_source != "user"}
+    ranks = title_ranks(session, run, unranked)
+    clusters = {i: replace(c, title_rank=ranks.get(i, c.title_rank)) for i, c in clusters.items()}
     shares = language_shares(session, run.run_id)
     low = _quantiles([float(row["silhouette"]) for row in quality.values() if row["silhouette"] is not None])
     found = []

@@ -150,7 +150,7 @@ def refine(
         before = naming.get_summary_run(connection, run.run_id, summary)
         earlier = naming.summaries(connection, before.summary_run_id)
     shown = shown_clusters(session, run.run_id, cluster_ids, options, model)
-    complaints = _complaints(shown, earlier)
+    complaints = _complaints(shown, _ranked(session, shown, earlier))
     chosen = chosen_clusters(shown, cluster_ids)
     if feedback is None and cluster_ids is None:
         chosen = [i for i in chosen if i in complaints]
@@ -268,11 +268,10 @@ def _ask_and_store(
         refines=refined.summary_run_id if refined else (before.refines if before else None),
         cost=_sum([before.cost if before else 0.0, *(report.cost for report in reports)]),
     )
-    ranked = _ranked(session, shown, summaries)
     with session.writer("summarize"), session.store.writing() as connection:
         clusters = {c.cluster_id: c for c in reading.clusters(connection, shown.run.run_id)}
-        naming.add_summary_run(connection, record, list(ranked.values()))
-        titled = _titled(clusters, {i: one for i, one in ranked.items() if one.source != "user"})
+        naming.add_summary_run(connection, record, list(summaries.values()))
+        titled = _titled(clusters, {i: one for i, one in summaries.items() if one.source != "user"})
         naming.set_titles(connection, shown.run.run_id, titled, summary_run_id=record.summary_run_id)
     n_offline = sum(reasons.values())
     return SummaryReport(
@@ -411,9 +410,9 @@ def _complaints(shown: Shown, summaries: Mapping[int, SummaryRecord]) -> dict[in
 
 def _ranked(session: Session, shown: Shown, summaries: Mapping[int, SummaryRecord]) -> dict[int, SummaryRecord]:
     """With the rank of the own cluster for each title, where the run's encoder is there to tell."""
-    titles = {i: one.title for i, one in summaries.items() if i in shown.clusters}
+    titles = {i: one.title for i, one in summaries.items() if i in shown.clusters and one.title_rank is None}
     ranks = title_ranks(session, shown.run, titles)
-    return {i: replace(one, title_rank=ranks.get(i)) for i, one in summaries.items()}
+    return {i: replace(one, title_rank=ranks.get(i, one.title_rank)) for i, one in summaries.items()}
 
 
 def _kept(summary_run_id: str, record: ClusterRecord, note: str | None) -> SummaryRecord:

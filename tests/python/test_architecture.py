@@ -104,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curation": {"records", "knowledge", "session", "store", "selection", "renaming"},
     "rules": {"records", "knowledge", "session", "store", "conditions", "selection", "curation"},
     "languages": {"records", "session", "store", "columns", "layouts"},
-    "reviewing": {"records", "session", "store", "judging", "titles", "languages"},
+    "reviewing": {"records", "session", "store", "judging", "titles", "languages", "naming_scores"},
     "prompts": set(),
     "journal": {"session", "store", "llm"},
     "privacy": {"records", "session", "store", "selection", "views", "_core"},
