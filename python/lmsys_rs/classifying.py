@@ -207,7 +207,7 @@ def plan(
         text_ids, _ = _texts(session, run, filters)
         shown = _cut_texts(session, text_ids)
     requests = [_request(template, part) for part in _parts(shown)]
-    return estimate(model, requests, journal=WorkspaceJournal(session, run), limits=limits or Limits())
+    return estimate(model, requests, journal=WorkspaceJournal(session, run, only_read=True), limits=limits or Limits())
 
 
 def review(

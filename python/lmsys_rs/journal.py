@@ -26,9 +26,18 @@ class WorkspaceJournal:
 
     Args:
         run_id: whose texts are asked about; the entries go when these texts are deleted.
+        only_read: nothing will be asked, as for an estimate.
+
+    Raises:
+        StoreError: the disk is read-only, and what will be paid for could not be kept.
     """
 
-    def __init__(self, session: Session, run_id: str | None) -> None:
+    def __init__(self, session: Session, run_id: str | None, *, only_read: bool = False) -> None:
+        if session.read_only and not only_read:
+            raise StoreError(
+                f"{session.folder.path} is open read-only: answers could not be kept",
+                hint="copy it to a disk you can write",
+            )
         self._session = session
         self._run_id = run_id
 

@@ -77,7 +77,7 @@ def plan(
     """What `summarize` would cost and take; sends nothing and needs no key."""
     shown = shown_clusters(session, run_id, cluster_ids, options, model)
     requests = [name_request(shown, i, options, model) for i in chosen_clusters(shown, cluster_ids)]
-    journal = WorkspaceJournal(session, shown.run.run_id)
+    journal = WorkspaceJournal(session, shown.run.run_id, only_read=True)
     return estimate(model, requests, journal=journal, limits=options.limits)
 
 

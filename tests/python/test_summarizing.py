@@ -269,6 +269,21 @@ def test_refining_asks_about_bad_titles_only_and_keeps_history(embedded: Session
         assert len(naming.summaries(connection, again.summary_run_id)) == 8
 
 
+def test_nothing_is_asked_where_answers_cannot_be_kept(embedded: Session, run: RunRecord, serve: Any) -> None:
+    from lmsys_rs.errors import StoreError
+    from lmsys_rs.session import open_session
+
+    path = embedded.folder.path
+    embedded.store.fold_log()
+    embedded.close()
+    provider, model = serve()
+    with open_session(path, read_only=True) as locked:
+        assert plan(locked, run.run_id, model, options=QUICK).n_calls == 8
+        with pytest.raises(StoreError, match="read-only: answers could not be kept"):
+            summarize(locked, run.run_id, model, options=QUICK)
+    assert not provider.calls
+
+
 def test_labels_are_written_in_the_language_that_is_asked_for(embedded: Session, run: RunRecord, serve: Any) -> None:
     provider, model = serve()
     summarize(embedded, run.run_id, model, options=Options(language="de", limits=QUICK.limits))
