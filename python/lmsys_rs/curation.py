@@ -529,6 +529,7 @@ def _replay(session: Session, run_id: str, wanted: str, dry_run: bool) -> EditRe
         if undoing:
             moves = tuple(Move(move.to_id, move.from_id, move.text_ids) for move in moves)
         records, moves = _restored(state, before.get("clusters", {}), after.get("clusters", {}), moves)
+        records = _told_apart(state, records)
         notes = {
             int(i): None if note is None else ClusterNote(**{**note, "flags": tuple(note["flags"])})
             for i, note in after.get("notes", {}).items()
@@ -577,6 +578,20 @@ def _restored(
             }
             records[i] = replace(counted, **touched)
     return records, moves
+
+
+def _told_apart(state: _State, records: Mapping[int, ClusterRecord | None]) -> dict[int, ClusterRecord | None]:
+    """With titles that no other cluster has: a later naming may have given one of them to another."""
+    used = {c.title.casefold() for i, c in state.clusters.items() if i not in records}
+    found: dict[int, ClusterRecord | None] = {}
+    for i, record in records.items():
+        found[i] = record
+        if record is not None:
+            titles = (record.title, *(f"{record.title} ({number})" for number in range(2, len(used) + 3)))
+            title = next(title for title in titles if title.casefold() not in used)
+            found[i] = replace(record, title=title)
+            used.add(title.casefold())
+    return found
 
 
 def _joined(moves: Sequence[Move]) -> tuple[Move, ...]:

@@ -237,9 +237,8 @@ def _one_list(grouping: Grouping, proposals: list[Item], wanted: int, stage: str
             )
             requests.append(_request("deduplicate-parents", rendered, GROUP_SCHEMA, "groups", _no_group_is_usable))
         outcomes = grouping.ask(requests, stage)
-        shorter = _usable(
-            name for outcome, part in zip(outcomes, at_once, strict=True) for name in (_groups_in(outcome) or part)
-        )
+        answered = [_usable(_groups_in(outcome)) for outcome in outcomes]
+        shorter = _usable(name for names, part in zip(answered, at_once, strict=True) for name in (names or part))
         # one list for all, or no progress: it is what it is
         if len(at_once) == 1 or len(shorter) >= len(proposals) or grouping.stopped is not None:
             return shorter

@@ -6,7 +6,7 @@ person gave stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,18 @@ def label(
             one = replace(one, title=given.title, description=given.description, title_source="user", title_rank=None)
         named.append(one)
     with session.writer("label"), session.store.writing() as connection:
-        writing.set_clusters(connection, run.run_id, named)
+        current = {c.cluster_id: c for c in reading.clusters(connection, run.run_id)}
+        writing.set_clusters(connection, run.run_id, _as_edited(named, {c.cluster_id: c for c in clusters}, current))
     on_event(Event("finished", "label", len(named), len(named), "clusters"))
     return replace(run, labeled=True)
+
+
+def _as_edited(
+    named: Sequence[ClusterRecord], before: Mapping[int, ClusterRecord], current: Mapping[int, ClusterRecord]
+) -> list[ClusterRecord]:
+    """The clusters as they are to be stored: what was edited while names were chosen stays as it was edited."""
+    found = {one.cluster_id: one for one in named}
+    return [found[i] if one == before.get(i) else one for i, one in current.items()]
 
 
 def describe(record: ClusterRecord, terms: Sequence[str], example: str) -> str:

@@ -14,7 +14,7 @@ import polars as pl
 
 from lmsys_rs import _core, views
 from lmsys_rs.errors import InvalidInputError
-from lmsys_rs.records import NOISE, ClusterRecord, Filters
+from lmsys_rs.records import NOISE, ClusterRecord, Filters, is_counted
 from lmsys_rs.selection import passing
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
@@ -86,7 +86,7 @@ def gate(
     )
     n_of = {row[0]: (row[1], row[2]) for row in counted.rows()}
     has_users = table["user"].null_count() < table.height
-    common = _words_in(session, table, clusters, min_conversations)
+    common = _words_in(session, table, clusters, min_conversations, min_users if has_users else 0)
     result = [
         _judged(c, n_of.get(c.cluster_id, (0, 0)), has_users, min_conversations, min_users, common) for c in clusters
     ]
@@ -151,6 +151,8 @@ def _judged(
             replaced.append("words of few conversations in the title")
             title = ", ".join(kept)
             title = title[:1].upper() + title[1:] or f"Cluster {record.cluster_id}"
+    # a title of one's own may stand over the offline description, which quotes a text
+    if record.title_source == "offline" or record.title_source == "none" or is_counted(description):
         description = f"{record.n_queries:,} queries."
     for name, text in (("title", title), ("description", description)):
         kinds = personal_kinds(text)
@@ -174,23 +176,31 @@ def _parts(title: str) -> list[str]:
 
 
 def _words_in(
-    session: Session, table: pl.DataFrame, clusters: Sequence[ClusterRecord], min_conversations: int
+    session: Session,
+    table: pl.DataFrame,
+    clusters: Sequence[ClusterRecord],
+    min_conversations: int,
+    min_users: int,
 ) -> dict[int, set[str]]:
-    """Per cluster those title parts and terms that stand in the texts of enough of its conversations, case folded."""
+    """Per cluster those title parts and terms that enough conversations (and users) of it hold, case folded."""
     found: dict[int, set[str]] = {}
-    conversations = table.group_by("cluster_id", "text_id").agg(pl.col("conversation_id").n_unique().alias("n"))
+    parts = table.select("cluster_id", "text_id", "conversation_id", "user").partition_by("cluster_id", as_dict=True)
     for record in clusters:
         if record.title_source not in ("offline", "none"):
             continue
         wanted = {part.casefold() for part in (*_parts(record.title), *(term for term, _ in record.terms))}
-        here = conversations.filter(pl.col("cluster_id") == record.cluster_id).sort("text_id")
+        here = parts.get((record.cluster_id,), table.clear())
+        ids = here["text_id"].unique().sort()
         with session.store.reading() as connection:
-            texts = reading.texts_of(connection, here["text_id"].to_numpy()).str.to_lowercase()
-        found[record.cluster_id] = {
-            part
-            for part in wanted
-            if int(here["n"].filter(texts.str.contains(part, literal=True)).sum()) >= min_conversations
-        }
+            texts = reading.texts_of(connection, ids.to_numpy()).str.to_lowercase()
+        found[record.cluster_id] = set()
+        for part in wanted:
+            # the texts of one conversation are one voice, and so are the conversations of one user
+            holds = here.filter(pl.col("text_id").is_in(ids.filter(texts.str.contains(part, literal=True)).implode()))
+            if holds["conversation_id"].n_unique() < min_conversations:
+                continue
+            if holds["user"].drop_nulls().n_unique() >= min_users:
+                found[record.cluster_id].add(part)
     return found
 
 

@@ -5,6 +5,7 @@ Nothing here reads, writes or computes; a record is what a function found out, n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -40,6 +41,7 @@ __all__ = [
     "SourceRecord",
     "WorkspaceInfo",
     "ignore_events",
+    "is_counted",
     "to_json",
 ]
 
@@ -413,6 +415,21 @@ class WorkspaceInfo:
     embeddings: tuple[EmbeddingRecord, ...]
     database_bytes: int
     array_bytes: int
+
+
+COUNTED = re.compile(
+    r"[\d,]+ quer(?:y|ies)(?: \([\d,]+ different texts?\))?(?:\.| about .+|, for example: .+)", re.DOTALL
+)
+
+
+def is_counted(description: str) -> bool:
+    """Whether a description of a cluster is the offline one: it counts what was there then, and may quote a text.
+
+    Example:
+        >>> is_counted("58 queries about cards, for example: my lost card")
+        True
+    """
+    return COUNTED.fullmatch(description) is not None
 
 
 def to_json(record: Any) -> Any:

@@ -17,7 +17,7 @@ from lmsys_rs import _core
 from lmsys_rs.labeling import describe, encoder_at_hand
 from lmsys_rs.layouts import selected_vectors
 from lmsys_rs.naming import name_clusters
-from lmsys_rs.records import ClusterRecord, RunRecord
+from lmsys_rs.records import ClusterRecord, RunRecord, is_counted
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -99,7 +99,7 @@ def _chosen_anew(
 
 def _described(session: Session, record: ClusterRecord) -> ClusterRecord:
     """With a description that counts what is there now, where a person or a model gave none."""
-    if record.title_source in ("llm", "user"):
+    if record.title_source in ("llm", "user") and not is_counted(record.description):
         return record
     example = _example(session, record.medoid)
     return replace(record, description=describe(record, [term for term, _ in record.terms], example))

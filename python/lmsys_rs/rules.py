@@ -164,8 +164,10 @@ def _apply(
         if target is not None:
             with session.store.reading() as connection:
                 current = next(c for c in reading.clusters(connection, run.run_id) if c.cluster_id == target)
-            # a person may have called it something else since
-            title = current.title if current.title_source == "user" else title
+            # a person may have called it something else since; in its own run a rule knows it by number, whatever a
+            # later naming calls it
+            is_at_home = rule.id > 0 and rule.run_id == run.run_id
+            title = current.title if current.title_source == "user" or is_at_home else title
         edit = move_texts(
             session,
             run.run_id,

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -305,3 +306,25 @@ def test_texts_are_looked_at_where_english_ones_lie(embedded: Session) -> None:
     rows = space.rows(ids)
     assert np.allclose(rows[english.to_numpy()], raw[english.to_numpy()], atol=1e-5)
     assert classifying.SHARPNESS > 0
+
+
+BOMB = "about: x\nlabels:\n - &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f" - &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{BOMB}name: *a8\n", "[" * 20_000, "name: 2001-99-99\n", f"name: t\nabout: x\nlabels: [{'9' * 5_000}, b]\n"],
+    ids=["bomb", "deep", "date", "number"],
+)
+def test_hostile_templates_are_refused_in_few_words(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        templates.parse(text, source="x.yaml")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_template_is_text(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"name: \xff\n")
+    with pytest.raises(InvalidInputError, match="UTF-8"):
+        templates.load(tmp_path / "x.yaml")

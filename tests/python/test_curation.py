@@ -18,7 +18,7 @@ from lmsys_rs.loading import load
 from lmsys_rs.records import ClusterRecord, RunRecord
 from lmsys_rs.sample import write_sample
 from lmsys_rs.session import Session
-from lmsys_rs.store import checking, editing, reading
+from lmsys_rs.store import checking, editing, naming, reading
 
 
 @pytest.fixture
@@ -315,3 +315,25 @@ def test_moves_are_packed_and_unpacked_exactly() -> None:
     for ids in ([], [0], [5, 6, 7, 4_000_000_000], list(range(1000))):
         array = np.array(ids, dtype=np.uint32)
         assert editing._unpacked(editing._packed(array)).tolist() == ids
+
+
+def test_counts_in_the_description_follow_under_a_title_of_ones_own(embedded: Session, run: RunRecord) -> None:
+    curation.rename_cluster(embedded, "latest", 0, "Mine")
+    curation.merge_clusters(embedded, "latest", [1, 2], 0)
+    merged = clusters(embedded)[0]
+    assert merged.title == "Mine"
+    assert merged.description.startswith(f"{merged.n_queries:,} queries")
+    curation.rename_cluster(embedded, "latest", 0, description="My own words.")
+    curation.merge_clusters(embedded, "latest", [3], 0)
+    assert clusters(embedded)[0].description == "My own words."
+
+
+def test_undo_gives_no_title_that_another_cluster_got_since(embedded: Session, run: RunRecord) -> None:
+    before = clusters(embedded)
+    curation.rename_cluster(embedded, "latest", 0, "Mine")
+    with embedded.store.writing() as connection:
+        by_model = replace(before[1], title=before[0].title, title_source="llm")
+        naming.set_titles(connection, run.run_id, [by_model], summary_run_id=None)
+    curation.undo(embedded)
+    assert clusters(embedded)[0].title == f"{before[0].title} (2)"
+    assert_counts_hold(embedded)

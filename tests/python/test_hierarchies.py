@@ -231,3 +231,15 @@ def test_two_clusters_are_no_hierarchy(embedded: Session) -> None:
     two = cluster(embedded, _core.KMeans(n_clusters=2))
     with pytest.raises(InvalidInputError, match="has 2 clusters: a hierarchy needs at least 3"):
         build(embedded, two.run_id)
+
+
+def test_a_list_of_names_that_say_nothing_leaves_the_proposals(embedded: Session, run: RunRecord, serve: Any) -> None:
+    def vague(body: Mapping[str, Any]) -> Any:
+        if "<proposals" in prompt_of(body):
+            return {"groups": [{"name": "Various", "description": "d"}]}
+        return json.loads(json.dumps(clio(body)).replace("Things like", "Harbour"))
+
+    _, model = serve(vague)
+    report = build(embedded, run.run_id, model=model, limits=QUICK, neighborhood_size=6)
+    checked(embedded, run, report)
+    assert report.level_sizes[0] > 0

@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmsys_rs import _core
+from lmsys_rs import _core, curation, selection
 from lmsys_rs.clustering import cluster
 from lmsys_rs.embedding import embed
 from lmsys_rs.labeling import describe, label
-from lmsys_rs.records import ClusterRecord, Event
+from lmsys_rs.records import ClusterRecord, Event, is_counted
 from lmsys_rs.session import Session
-from lmsys_rs.store import reading, writing
+from lmsys_rs.store import checking, reading, writing
 from lmsys_rs.titles import MAX_TITLE, is_generic
 from lmsys_rs.titling import titles_by_words as titles
 
@@ -67,6 +68,15 @@ def test_description_counts_and_gives_an_example() -> None:
     assert describe(record, ["python", "list"], "sort a list") == (
         "3 queries (2 different texts) about python and list, for example: sort a list"
     )
+
+
+@pytest.mark.parametrize("n_queries", [1, 2, 3_000])
+@pytest.mark.parametrize("terms", [[], ["python"], ["python", "list"]])
+@pytest.mark.parametrize("example", ["", "sort a list"])
+def test_an_offline_description_is_known_again(n_queries: int, terms: list[str], example: str) -> None:
+    record = ClusterRecord(run_id="r", cluster_id=0, size=2, n_queries=n_queries, title="", description="")
+    assert is_counted(describe(record, terms, example))
+    assert not is_counted("Three queries about python.")
 
 
 def test_labeling_fills_every_cluster(embedded: Session) -> None:
@@ -157,3 +167,22 @@ def test_noise_is_called_unclustered(embedded: Session) -> None:
 def test_a_title_that_is_taken_is_not_told_apart_by_its_own_words() -> None:
     terms = ["bake bread", "bake", "bread"]
     assert titles([terms, terms], ["", "how to bake bread"]) == ["Bake bread", "How to bake bread"]
+
+
+def test_what_is_edited_while_names_are_chosen_stays(embedded: Session, encoder: Any) -> None:
+    run = label(embedded, cluster(embedded, _core.KMeans(n_clusters=6)).run_id)
+
+    def edit(event: Event) -> None:
+        if event.kind == "started":
+            curation.merge_clusters(embedded, run.run_id, [1], 0)
+            first = selection.queries(embedded, run_id=run.run_id, cluster_id=2, limit=1)["query_id"].to_list()
+            curation.split_cluster(embedded, run.run_id, 2, first)
+            curation.rename_cluster(embedded, run.run_id, 3, "My own words")
+
+    label(embedded, run.run_id, encoder=encoder, on_event=edit)
+    with embedded.store.reading() as connection:
+        assert not checking.broken_rules(connection)
+        found = {c.cluster_id: c for c in reading.clusters(connection, run.run_id)}
+        sizes = dict(reading.members(connection, run.run_id).group_by("cluster_id").len().rows())
+    assert {i: c.size for i, c in found.items()} == sizes
+    assert found[3].title == "My own words"

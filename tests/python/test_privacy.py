@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -127,3 +128,32 @@ def test_ordinary_names_are_not_looked_at_twice(name: str) -> None:
 def test_kinds_have_names() -> None:
     assert personal_kinds("write to ann.smith@example.com") == ["email"]
     assert personal_kinds("write to a friend") == []
+
+
+def test_a_title_of_ones_own_does_not_let_the_example_through(talks: Session) -> None:
+    curation.rename_cluster(talks, "latest", of(talks, "refund"), "Refunds")
+    (refund,) = [one for one in gate(talks) if one.title == "Refunds"]
+    assert refund.description == "12 queries."
+    curation.rename_cluster(talks, "latest", of(talks, "refund"), description="They want their money back.")
+    (refund,) = [one for one in gate(talks) if one.title == "Refunds"]
+    assert refund.description == "They want their money back."
+
+
+@pytest.mark.parametrize("unit", ["turn", "first"])
+def test_what_one_person_says_often_is_one_voice(session: Session, tmp_path: Path, encoder: Any, unit: Any) -> None:
+    def line(n: int, user: str, texts: list[str]) -> str:
+        turns = [{"role": role, "content": text} for text in texts for role in ("user", "assistant")]
+        return json.dumps({"conversation_id": str(n), "user_id": user, "conversation": turns}) + "\n"
+
+    lines = [line(n, f"u{n}", [f"refund order {'abcdefghijkl'[n]} please"]) for n in range(12)]
+    own = [f"refund order quartz {letter} please" for letter in "abcdefghijklmno"]
+    lines += [line(99, "me", own)] if unit == "turn" else [line(100 + n, "me", [text]) for n, text in enumerate(own)]
+    path = tmp_path / "voices.jsonl"
+    path.write_text("".join(lines))
+    load(session, path, unit=unit)
+    embed(session, encoder)
+    label(session, cluster(session, _core.KMeans(n_clusters=1)).run_id)
+    with session.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE cluster SET title = 'Refund order, quartz'")
+    (one,) = gate(session)
+    assert (one.shown, one.title) == (True, "Refund order")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -16,7 +17,7 @@ from lmsys_rs.records import RunRecord
 from lmsys_rs.rules import add_rule, apply_rules, list_rules, matching, remove_rule
 from lmsys_rs.sample import write_sample
 from lmsys_rs.session import Session
-from lmsys_rs.store import reading
+from lmsys_rs.store import naming, reading
 
 
 @pytest.fixture
@@ -129,3 +130,15 @@ def test_rules_that_say_too_little_or_too_much_are_refused(embedded: Session, ru
 def test_quotes_in_a_pattern_stay_in_it(embedded: Session) -> None:
     frame = pl.DataFrame({"text": ["it's here", "its here"]})
     assert frame.filter(pl.sql_expr(matching("it's")))["text"].to_list() == ["it's here"]
+
+
+def test_a_rule_leaves_a_later_title_of_a_model(embedded: Session, run: RunRecord) -> None:
+    add_rule(embedded, "latest", PYTHON, to_cluster=3)
+    with embedded.store.reading() as connection:
+        record = next(c for c in reading.clusters(connection, run.run_id) if c.cluster_id == 3)
+    with embedded.store.writing() as connection:
+        by_model = replace(record, title="Python scripts", title_source="llm")
+        naming.set_titles(connection, run.run_id, [by_model], summary_run_id=None)
+    (again,) = apply_rules(embedded)
+    assert again.edit is None
+    assert titles(embedded, run.run_id)[3] == "Python scripts"

@@ -294,7 +294,11 @@ def _check_prompt(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The template.")],
 ) -> None:
     """Say what is wrong with a template; exit code 1 if it cannot be used."""
-    problems = prompts.check(path.read_text(encoding="utf-8"), purpose)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path}: a prompt is a text file in UTF-8") from error
+    problems = prompts.check(text, purpose)
     for line in problems:
         render.print_text(line)
     if problems:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lmsys_rs.llm.values import JournalEntry, Message, Request
+from lmsys_rs.llm.values import JournalEntry, Message, Request, well_formed
 
 __all__ = ["Bad", "Good", "follow_up", "read_answer"]
 
@@ -20,6 +20,8 @@ MOST_QUOTED = 4_000  # characters of a bad answer that are shown to the model ag
 
 _FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
+# an escape in JSON can hide what a terminal obeys, and what turns the direction of text around
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read_answer(request: Request, entry: JournalEntry) -> Good | Bad:
         return _checked(request, entry.text)
     wrong = None
     for candidate in _candidates(entry.text, cut=cut):
-        for value in _boxings(candidate, request.schema):
+        for value in _boxings(_cleaned(candidate), request.schema):
             problem = _against_schema(value, request.schema)
             if problem is None:
                 return _checked(request, value)
@@ -108,6 +110,15 @@ def _candidates(text: str, *, cut: bool) -> list[Any]:
         completed = _completed(text[start.start() :])
         found += [] if completed is None else [completed]
     return found
+
+
+def _cleaned(value: Any) -> Any:
+    """The value without half characters and control characters in its texts."""
+    if isinstance(value, str):
+        return _CONTROLS.sub("", well_formed(value))
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    return {key: _cleaned(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _completed(text: str) -> Any:

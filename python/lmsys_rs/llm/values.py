@@ -26,6 +26,7 @@ __all__ = [
     "Outcome",
     "Report",
     "Request",
+    "well_formed",
 ]
 
 KEY_VERSION = 1  # part of every key: raise it when the same request would be sent with another meaning
@@ -131,6 +132,23 @@ class JournalEntry:
     output_tokens: int = 0
     cost: float | None = None
     created_at: str = ""
+
+    def __post_init__(self) -> None:
+        # half a character cannot be stored, and the answer is paid
+        object.__setattr__(self, "text", well_formed(self.text))
+        object.__setattr__(self, "refusal", None if self.refusal is None else well_formed(self.refusal))
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair; halves that stand together are one character.
+
+    Example:
+        >>> well_formed("\ud83d\ude00 \ud83d")
+        '😀 �'
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,7 +101,10 @@ def load(name_or_path: str | Path) -> Template:
         path = Path(name_or_path)
         if path.stat().st_size > MAX_BYTES:
             raise InvalidInputError(f"{path}: a template has at most {MAX_BYTES:,} bytes")
-        return parse(path.read_text(encoding="utf-8"), source=text)
+        try:
+            return parse(path.read_text(encoding="utf-8"), source=text)
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(f"{path}: a template is a text file in UTF-8") from error
     return parse(source_of(text), source=text)
 
 
@@ -112,8 +115,13 @@ def parse(text: str, *, source: str) -> Template:
         InvalidInputError: it is no template; says what is wrong.
     """
     try:
+        # a few aliases of aliases are a value too large to print, and no label needs one
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise InvalidInputError(f"{source}: a template has no aliases (*name): write it out")
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last of dates and numbers that are none
+        if isinstance(error, InvalidInputError):
+            raise
         first = " ".join(str(error).split())
         raise InvalidInputError(f"{source}: this is no YAML: {first}") from error
     if not isinstance(values, dict):

@@ -100,3 +100,9 @@ def test_a_key_depends_on_everything_that_decides_the_answer() -> None:
     assert Request(purpose="x", messages="q").key("openai/m", "h") == (
         Request(purpose="x", messages="q").key("openai/m", "h")
     )
+
+
+def test_half_characters_and_controls_do_not_come_through() -> None:
+    raw = entry('{"names": ["\ud83d\ude00 \ud83d", "\\ud83d x\\u001b[31m\\u0000\\u202e"]}')
+    assert raw.text.encode("utf-8")
+    assert read_answer(REQUEST, raw) == Good({"names": ["\U0001f600 \ufffd", "\ufffd x[31m"]})
