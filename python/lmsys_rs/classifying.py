@@ -33,7 +33,7 @@ from lmsys_rs.selection import first_queries, select
 from lmsys_rs.session import Session
 from lmsys_rs.store import labelling, reading
 from lmsys_rs.store.writing import now
-from lmsys_rs.templates import Template
+from lmsys_rs.templates import COLUMN_PREFIX, Template
 
 __all__ = ["ClassificationReport", "Method", "Unit", "classify", "least_certain", "pivot", "plan", "review"]
 
@@ -43,6 +43,7 @@ Unit = Literal["text", "cluster"]
 SHARPNESS = 20.0  # of the softmax over cosines: a difference of 0.05 is a factor of e
 TEXTS_AT_ONCE = 20  # in one prompt
 TEXT_CHARS = 800
+PIVOT_COLUMNS = ("cluster_id", "title", "n_queries")
 EXAMPLES = 5  # texts of a cluster that are shown with its title
 
 
@@ -253,7 +254,8 @@ def least_certain(session: Session, name: str, *, limit: int = 10) -> pl.DataFra
 def pivot(session: Session, name: str, run_id: str = "latest") -> pl.DataFrame:
     """How many queries of each cluster of a run have each label: cluster_id, title, n_queries, and a column per label.
 
-    Queries without a label count in n_queries only. Largest cluster first, noise last.
+    Queries without a label count in n_queries only. Largest cluster first, noise last. A label that is called as one of
+    the first columns gets ``label_`` before its name.
 
     Raises:
         InvalidInputError: no such run or labelling, or one of clusters.
@@ -280,7 +282,12 @@ def pivot(session: Session, name: str, run_id: str = "latest") -> pl.DataFrame:
             "cluster_id": pl.Series(order, dtype=pl.Int32),
             "title": [clusters[i].title for i in order],
             "n_queries": [clusters[i].n_queries for i in order],
-            **{label: pl.Series([cells.get((i, label), 0) for i in order], dtype=pl.Int64) for label in names},
+            **{
+                f"{COLUMN_PREFIX}{label}" if label in PIVOT_COLUMNS else label: pl.Series(
+                    [cells.get((i, label), 0) for i in order], dtype=pl.Int64
+                )
+                for label in names
+            },
         }
     )
 

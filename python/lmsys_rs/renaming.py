@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +70,11 @@ def _chosen_anew(
     numbers = np.full(int(labels.max(initial=0)) + 2, -1, dtype=np.int32)  # the last entry serves label -1
     for number, record in enumerate(records):
         numbers[record.cluster_id] = number
-    rows = np.flatnonzero(numbers[labels] >= 0)
-    rows = np.sort(np.concatenate([_sample(rows[numbers[labels[rows]] == n]) for n in range(len(records))]))
-    ids, dense, heavy = text_ids[rows], numbers[labels[rows]], weights[rows]
+    dense = numbers[labels]
+    order = np.argsort(dense, kind="stable")
+    bounds = np.searchsorted(dense[order], np.arange(len(records) + 1))
+    rows = np.sort(np.concatenate([_sample(order[start:stop]) for start, stop in pairwise(bounds)]))
+    ids, dense, heavy = text_ids[rows], dense[rows], weights[rows]
     with session.store.reading() as connection:
         texts = reading.texts_of(connection, ids)
     untitled = any(not record.title for record in records)

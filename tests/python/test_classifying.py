@@ -95,6 +95,8 @@ def test_shipped_templates_can_be_used(name: str) -> None:
         ("name: x\nabout: y\nlabels: [a, b]\nmore: 1", "there is no field 'more'"),
         ("name: x\nabout: y\nlabels: [{name: a, colour: b}, c]", "a label has no field 'colour'"),
         ("name: x\nabout: y\nlabels: [{name: a, examples: 3}, c]", "must be a list of texts"),
+        ("name: latest\nabout: y\nlabels: [a, b]", "name must be another than latest"),
+        (f"name: {'a' * 300}\nabout: y\nlabels: [a, b]", "of at most 60 characters"),
         ("!!python/object/apply:os.system ['true']", "this is no YAML"),
     ],
 )
@@ -328,3 +330,13 @@ def test_a_template_is_text(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"name: \xff\n")
     with pytest.raises(InvalidInputError, match="UTF-8"):
         templates.load(tmp_path / "x.yaml")
+
+
+def test_labels_do_not_hide_the_columns_of_a_pivot(embedded: Session, encoder: Any) -> None:
+    run = label(embedded, cluster(embedded, _core.KMeans(n_clusters=4)).run_id)
+    template = templates.parse("name: parts\nabout: x\nlabels: [title, cluster_id, body]", source="x")
+    classify(embedded, template, encoder=encoder)
+    found = pivot(embedded, "parts", run.run_id)
+    assert found.columns == ["cluster_id", "title", "n_queries", "label_title", "label_cluster_id", "body"]
+    assert found["title"].dtype == pl.String
+    assert sum(found["n_queries"]) == found.select("label_title", "label_cluster_id", "body").sum().sum_horizontal()[0]

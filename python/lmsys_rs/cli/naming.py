@@ -97,7 +97,8 @@ def _summarize(
     if contrast_mode not in ("neighbors", "keywords"):
         raise InvalidInputError(f"contrast-mode must be neighbors or keywords: {contrast_mode!r}")
     if model == OFFLINE:
-        _name_offline(workspace, run, alias, refine or dry_run or batch, as_json)
+        about_a_model = refine or dry_run or batch or stream or bool(cluster_id) or summary_run_id is not None
+        _name_offline(workspace, run, alias, about_a_model, as_json)
         return
     chosen = model_from(model, base_url=base_url, price=price)
     options = Options(
@@ -309,7 +310,8 @@ def _check_prompt(
 def _name_offline(workspace: Any, run: str, alias: str | None, wrong: bool, as_json: bool) -> None:
     if wrong:
         raise InvalidInputError(
-            "--refine, --dry-run and --batch are about a model, and none is named",
+            "--refine, --dry-run, --batch, --stream, --cluster-id and --summary-run-id are about a model, "
+            "and none is named",
             hint="--model openai/gpt-4o-mini, or a local one: --model ollama/llama3.2",
         )
     with open_workspace(workspace) as session, render.Reporter() as reporter:

@@ -23,6 +23,7 @@ __all__ = ["COLUMN_PREFIX", "Label", "Template", "column_of", "load", "names", "
 COLUMN_PREFIX = "label_"
 MAX_BYTES = 200_000
 MAX_LABELS = 100
+MAX_NAME = 60  # characters: it is part of the name of a file
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -136,6 +137,8 @@ def _checked(values: Mapping[Any, Any], source: str) -> Template:
     name, about, entries = values.get("name"), values.get("about"), values.get("labels")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInputError(f"{source}: name must be words of a-z and 0-9 with - between them: {name!r}")
+    if len(name) > MAX_NAME or name == "latest":
+        raise InvalidInputError(f"{source}: name must be another than latest, of at most {MAX_NAME} characters")
     if not isinstance(about, str) or not about.strip():
         raise InvalidInputError(f"{source}: about must say what the labels decide")
     if not isinstance(entries, list) or not 2 <= len(entries) <= MAX_LABELS:

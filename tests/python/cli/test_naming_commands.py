@@ -54,6 +54,9 @@ def test_offline_is_the_default_and_asks_nobody(cli: Cli, analysed: str) -> None
     code, _, err = cli("summarize", "latest", "--dry-run")
     assert code == 1
     assert "about a model, and none is named" in err
+    # all clusters would be named anew, not this one
+    code, out, _ = cli("summarize", "--cluster-id", "3", "--json")
+    assert (code, out) == (1, "")
 
 
 def test_dry_run_names_calls_tokens_price_and_time(cli: Cli, analysed: str, provider: StandIn) -> None:
