@@ -124,6 +124,26 @@ def test_third_schema_keeps_what_was_said_of_clusters_and_goes_back(tmp_path: Pa
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0003",)
 
 
+def test_titles_of_imported_runs_stay_those_of_a_model(tmp_path: Path) -> None:
+    folder = unpacked("0003", tmp_path)
+    with closing(sqlite3.connect(folder / "lmsys.db")) as connection, connection:
+        (run_id, cluster_id, title) = connection.execute(
+            "SELECT r.run_id, s.cluster_id, s.title FROM summary s JOIN summary_run r USING (summary_run_id)"
+        ).fetchone()
+        connection.execute("UPDATE run SET embedder_id = NULL WHERE run_id = ?", (run_id,))
+        connection.execute(
+            "UPDATE cluster SET title = ? WHERE run_id = ? AND cluster_id = ?", (title, run_id, cluster_id)
+        )
+    with open_session(folder) as session, session.store.reading() as connection:
+        sources = {
+            (run.run_id, c.cluster_id): c.title_source
+            for run in reading.runs(connection)
+            for c in reading.clusters(connection, run.run_id)
+        }
+    assert sources.pop((run_id, cluster_id)) == "llm"
+    assert set(sources.values()) == {"offline"}
+
+
 def test_old_workspace_is_opened_with_everything_in_it(old: Path) -> None:
     kept = expected(old)
     with open_session(old) as session:

@@ -92,6 +92,13 @@ def upgrade() -> None:
     for table, column, kind in ADDED:
         op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     op.execute("UPDATE edit SET state = 'kept'")
+    # runs without vectors were imported, and called by what a model had said of them
+    op.execute(
+        "UPDATE cluster SET title_source = 'llm' WHERE"
+        " run_id IN (SELECT run_id FROM run WHERE embedder_id IS NULL) AND EXISTS (SELECT 1 FROM summary_run r"
+        " JOIN summary s ON s.summary_run_id = r.summary_run_id WHERE r.run_id = cluster.run_id"
+        " AND s.cluster_id = cluster.cluster_id AND s.title = cluster.title)"
+    )
     op.execute(
         "UPDATE run SET next_cluster_id = max(n_clusters, coalesce("
         "(SELECT max(cluster_id) + 1 FROM cluster WHERE cluster.run_id = run.run_id), 0))"
