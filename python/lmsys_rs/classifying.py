@@ -245,7 +245,7 @@ def least_certain(session: Session, name: str, *, limit: int = 10) -> pl.DataFra
         raise InvalidInputError(f"{record.classification_id} is of clusters: review needs labels of texts")
     with session.store.reading() as connection:
         known = [text_id for text_id, _ in labelling.reviewed(connection, record.template)]
-    table = labels.read(session, record).filter(~pl.col("id").is_in(known)).sort("score", "id").head(limit)
+    table = labels.merged(session, record).filter(~pl.col("id").is_in(known)).sort("score", "id").head(limit)
     found = first_queries(session, table["id"].cast(pl.UInt32).to_numpy())
     joined = found.join(table.with_columns(pl.col("id").cast(pl.UInt32)), left_on="text_id", right_on="id")
     return joined.sort("score", "text_id").select("query_id", "label", "score", "text")
@@ -269,7 +269,7 @@ def pivot(session: Session, name: str, run_id: str = "latest") -> pl.DataFrame:
         clusters = {c.cluster_id: c for c in reading.clusters(connection, run.run_id)}
     selected = select(session, Filters.from_dict(run.filters).without_limit())
     weights = pl.DataFrame({"text_id": selected.text_ids, "weight": selected.weights.astype(np.int64)})
-    table = labels.read(session, record).select(
+    table = labels.merged(session, record).select(
         pl.col("id").cast(pl.UInt32).alias("text_id"), pl.col("label").cast(pl.String)
     )
     joined = members.join(weights, on="text_id", how="left").join(table, on="text_id", how="left")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lmsys_rs import _core
+from lmsys_rs import _core, labels
 from lmsys_rs.errors import InvalidInputError, StoreError
 from lmsys_rs.languages import ACROSS, space_across_languages
 from lmsys_rs.layouts import N_NEIGHBORS, knn_graph, layout, selected_vectors, selection_hash, stage_progress
@@ -119,7 +119,7 @@ def cluster(
             f"cluster needs one of {', '.join(ALGORITHMS)} of lmsys_rs, got {type(estimator).__name__}"
         )
     space = _checked_space(algorithm, space)
-    filters = filters or Filters()
+    filters = labels.pinned(session, filters or Filters())
     embedding = session.embedding(embedder_id)
     selected = select(session, filters)
     text_ids, weights = selected.text_ids, selected.weights
@@ -145,7 +145,7 @@ def cluster(
         needs_graph=space in ("graph", "umap"),
     )
     announce(session, plan, max_memory=max_memory, on_event=on_event)
-    labels, probabilities, nearest = _fit(
+    found, probabilities, nearest = _fit(
         session,
         estimator,
         algorithm,
@@ -158,8 +158,8 @@ def cluster(
         across_languages,
         on_event,
     )
-    by_size = _by_size(labels)
-    labels = by_size[labels]
+    by_size = _by_size(found)
+    found = by_size[found]
     nearest = None if nearest is None else by_size[nearest]
     record = RunRecord(
         run_id=_run_id(estimator, algorithm),
@@ -169,26 +169,26 @@ def cluster(
         embedder_id=embedding.embedder_id,
         selection_hash=hash_,
         filters=filters.to_dict(),
-        n_clusters=int(labels.max(initial=-1)) + 1,
+        n_clusters=int(found.max(initial=-1)) + 1,
         n_texts=len(text_ids),
         n_queries=int(weights.sum()),
-        n_noise=int((labels == NOISE).sum()),
+        n_noise=int((found == NOISE).sum()),
         seed=parameters.get("random_state"),
         labeled=False,
         program_version=_core.__version__,
         created_at=writing.now(),
         seconds=time.perf_counter() - started,
-        next_cluster_id=int(labels.max(initial=-1)) + 1,
+        next_cluster_id=int(found.max(initial=-1)) + 1,
     )
     with session.writer("cluster"), session.store.writing() as connection:
         record = replace(record, run_id=_unused(record.run_id, {run.run_id for run in reading.runs(connection)}))
-        clusters = _unnamed_clusters(record.run_id, labels, weights)
+        clusters = _unnamed_clusters(record.run_id, found, weights)
         writing.add_run(
             connection,
             record,
             clusters,
             text_ids=text_ids,
-            labels=labels,
+            labels=found,
             probabilities=probabilities,
             nearest=nearest,
         )

@@ -30,6 +30,7 @@ USER_FIELDS = ("user_id", "hashed_ip", "user", "account_id", "session_user", "en
 MAY_BE_PERSONAL = re.compile(
     r"[@:=]|\d\D{0,3}\d\D{0,3}\d|\S{16}|pass|pwd|secret|key|token|bearer|密码|密碼", re.IGNORECASE
 )
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 HIDDEN = "Clusters with too few conversations"
 
 
@@ -93,19 +94,25 @@ def gate(
     return sorted(result, key=lambda one: (-one.n_queries, one.cluster_id))
 
 
-def shareable(judged: Sequence[ClusterPrivacy]) -> pl.DataFrame:
+def shareable(judged: Sequence[ClusterPrivacy], *, min_conversations: int = MIN_CONVERSATIONS) -> pl.DataFrame:
     """One row for each cluster that may be shown, and one for all others together; no text, no number of a query.
 
-    Columns cluster_id (null for the others), title, description, n_queries, n_conversations, share.
+    Where the others are one cluster alone, or too few conversations together, the smallest that might be shown are put
+    among them: else their row, or what is missing from a total, would tell what is hidden.
+
+    Columns cluster_id and n_conversations (null for the others), title, description, n_queries, share.
     """
     total = sum(one.n_queries for one in judged)
     shown = [one for one in judged if one.shown]
     hidden = [one for one in judged if not one.shown]
-    rows = [(one.cluster_id, one.title, one.description, one.n_queries, one.n_conversations) for one in shown]
+    while hidden and shown and (len(hidden) < 2 or sum(one.n_conversations for one in hidden) < min_conversations):
+        hidden.append(shown.pop())
+    rows: list[tuple[int | None, str, str, int, int | None]] = [
+        (one.cluster_id, one.title, one.description, one.n_queries, one.n_conversations) for one in shown
+    ]
     if hidden:
         text = f"{len(hidden):,} clusters that are not shown by themselves."
-        sums = (sum(one.n_queries for one in hidden), sum(one.n_conversations for one in hidden))
-        rows.append((None, HIDDEN, text, *sums))  # type: ignore[arg-type]  # no id
+        rows.append((None, HIDDEN, text, sum(one.n_queries for one in hidden), None))
     frame = pl.DataFrame(
         rows,
         schema={
@@ -143,8 +150,7 @@ def _judged(
     if has_users and n_users < min_users:
         hidden.append(f"{n_users} users, {min_users} are needed")
     title, description = record.title, record.description
-    if record.title_source == "offline" or record.title_source == "none":
-        # made of single texts
+    if _is_of_texts(record):
         kept = [part for part in _parts(title) if part.casefold() in common.get(record.cluster_id, set())]
         kept = kept or [t for t, _ in record.terms if t.casefold() in common.get(record.cluster_id, set())][:3]
         if kept != _parts(title):
@@ -171,6 +177,14 @@ def _judged(
     )
 
 
+def _is_of_texts(record: ClusterRecord) -> bool:
+    """Whether a title is made of words of single texts: offline ones, also where only a description was given."""
+    terms = {term.casefold() for term, _ in record.terms}
+    return record.title_source in ("offline", "none") or (
+        record.title_source == "user" and all(part.casefold() in terms for part in _parts(record.title))
+    )
+
+
 def _parts(title: str) -> list[str]:
     return [part.strip() for part in title.split(",") if part.strip()]
 
@@ -186,7 +200,7 @@ def _words_in(
     found: dict[int, set[str]] = {}
     parts = table.select("cluster_id", "text_id", "conversation_id", "user").partition_by("cluster_id", as_dict=True)
     for record in clusters:
-        if record.title_source not in ("offline", "none"):
+        if not _is_of_texts(record):
             continue
         wanted = {part.casefold() for part in (*_parts(record.title), *(term for term, _ in record.terms))}
         here = parts.get((record.cluster_id,), table.clear())
@@ -196,12 +210,19 @@ def _words_in(
         found[record.cluster_id] = set()
         for part in wanted:
             # the texts of one conversation are one voice, and so are the conversations of one user
-            holds = here.filter(pl.col("text_id").is_in(ids.filter(texts.str.contains(part, literal=True)).implode()))
+            holds = here.filter(pl.col("text_id").is_in(ids.filter(texts.str.contains(_as_words(part))).implode()))
             if holds["conversation_id"].n_unique() < min_conversations:
                 continue
             if holds["user"].drop_nulls().n_unique() >= min_users:
                 found[record.cluster_id].add(part)
     return found
+
+
+def _as_words(part: str) -> str:
+    """A pattern for whole words; of scripts without spaces for the characters."""
+    pattern = re.escape(part)
+    first, last = (r"\b" if c.isalnum() and not UNSPACED.match(c) else "" for c in (part[0], part[-1]))
+    return f"{first}{pattern}{last}"
 
 
 def _users(session: Session) -> pl.DataFrame:

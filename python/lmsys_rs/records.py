@@ -125,6 +125,8 @@ class Filters:
         since, until: time of the conversation, from (inclusive) and to (exclusive), with a time zone.
         where: a condition in SQL over the columns of `columns.QUERY_SCHEMA`: ``n_turns > 2 AND text LIKE '%refund%'``.
         near_duplicates: False keeps one text of each group of near-duplicates.
+        labelling: for each column of labels that ``where`` names, the labelling it is taken from; None takes the newest
+            (a run keeps what it was made with).
         limit: at most this many distinct texts (or rows of a listing).
     """
 
@@ -138,6 +140,7 @@ class Filters:
     until: datetime | None = None
     where: str | None = None
     near_duplicates: bool | None = None
+    labelling: Mapping[str, str] | None = None
     limit: int | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ It decides nothing about what a filter means (see `conditions`) and reads texts 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -60,7 +61,7 @@ def passing(
         found = found.slice(int(found["query_id"].search_sorted(after, side="right")))
     if text_ids is not None:
         found = found.filter(_member_mask(text_ids, frames.texts.height)[found["text_id"].to_numpy()])
-    table = _with_columns(session, frames, found, needed)
+    table = _with_columns(session, frames, found, needed, filters.labelling or {})
     if filters.is_open:
         return table.select(names).head(filters.limit or table.height)
     try:
@@ -146,7 +147,9 @@ def facets(session: Session, filters: Filters | None = None, by: tuple[str, ...]
     return counted
 
 
-def _with_columns(session: Session, frames: columns.Frames, found: pl.DataFrame, needed: set[str]) -> pl.DataFrame:
+def _with_columns(
+    session: Session, frames: columns.Frames, found: pl.DataFrame, needed: set[str], pins: Mapping[str, str]
+) -> pl.DataFrame:
     """The queries with every needed column that they do not have themselves."""
     if "dataset" in needed:
         # a data set that is being deleted may have rows here for a moment
@@ -164,7 +167,9 @@ def _with_columns(session: Session, frames: columns.Frames, found: pl.DataFrame,
     if "language" in needed:
         found = found.with_columns(effective_language())
     for name in sorted(name for name in needed if LABEL_COLUMN.fullmatch(name)):
-        found = found.with_columns(label_column(session, name, frames.texts.height).gather(found["text_id"]))
+        found = found.with_columns(
+            label_column(session, name, frames.texts.height, pins.get(name)).gather(found["text_id"])
+        )
     if "near_duplicate" in needed:
         groups = near_duplicate_groups(session, frames.texts.height)
         found = found.with_columns(pl.Series("near_duplicate", groups[found["text_id"].to_numpy()]))

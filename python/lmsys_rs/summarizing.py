@@ -32,7 +32,7 @@ from lmsys_rs.store import naming, reading
 from lmsys_rs.store.writing import now
 from lmsys_rs.titles import is_generic, normalized, unique
 
-__all__ = ["Options", "SummaryReport", "adopt", "plan", "refine", "summarize", "summarize_offline"]
+__all__ = ["Options", "SummaryReport", "adopt", "plan", "plan_refining", "refine", "summarize", "summarize_offline"]
 
 OFFLINE = "offline"
 DEFAULTS = Options()
@@ -76,7 +76,7 @@ def plan(
 ) -> Estimate:
     """What `summarize` would cost and take; sends nothing and needs no key."""
     shown = shown_clusters(session, run_id, cluster_ids, options, model)
-    requests = [name_request(shown, i, options, model) for i in chosen_clusters(shown, cluster_ids)]
+    requests = [name_request(shown, i, options, model) for i in _to_name(shown, cluster_ids)]
     journal = WorkspaceJournal(session, shown.run.run_id, only_read=True)
     return estimate(model, requests, journal=journal, limits=options.limits)
 
@@ -113,7 +113,7 @@ def summarize(
     if not run.labeled:
         labeling.label(session, run.run_id, on_event=on_event)
     shown = shown_clusters(session, run.run_id, cluster_ids, options, model)
-    chosen = chosen_clusters(shown, cluster_ids)
+    chosen = _to_name(shown, cluster_ids)
     requests = [name_request(shown, i, options, model) for i in chosen]
     return _ask_and_store(
         session, shown, chosen, requests, model, options, before, earlier, alias, None, on_event, on_token
@@ -150,18 +150,33 @@ def refine(
         before = naming.get_summary_run(connection, run.run_id, summary)
         earlier = naming.summaries(connection, before.summary_run_id)
     shown = shown_clusters(session, run.run_id, cluster_ids, options, model)
-    complaints = _complaints(shown, _ranked(session, shown, earlier))
-    chosen = chosen_clusters(shown, cluster_ids)
-    if feedback is None and cluster_ids is None:
-        chosen = [i for i in chosen if i in complaints]
-    wishes = {i: " ".join(part for part in (complaints.get(i), feedback) if part) or "make it clearer" for i in chosen}
-    requests = [
-        name_request(shown, i, options, model, old_title=earlier[i].title if i in earlier else None, feedback=wishes[i])
-        for i in chosen
-    ]
+    wishes = _wishes(session, shown, earlier, feedback, cluster_ids)
+    chosen = list(wishes)
+    requests = _refining(shown, earlier, wishes, options, model)
     return _ask_and_store(
         session, shown, chosen, requests, model, options, None, earlier, alias, before, on_event, on_token, wishes
     )
+
+
+def plan_refining(
+    session: Session,
+    run_id: str,
+    model: Model,
+    *,
+    summary: str = "latest",
+    feedback: str | None = None,
+    cluster_ids: Sequence[int] | None = None,
+    options: Options = DEFAULTS,
+) -> Estimate:
+    """What `refine` would cost and take; sends nothing and needs no key."""
+    with session.store.reading() as connection:
+        run = reading.get_run(connection, run_id)
+        before = naming.get_summary_run(connection, run.run_id, summary)
+        earlier = naming.summaries(connection, before.summary_run_id)
+    shown = shown_clusters(session, run.run_id, cluster_ids, options, model)
+    requests = _refining(shown, earlier, _wishes(session, shown, earlier, feedback, cluster_ids), options, model)
+    journal = WorkspaceJournal(session, run.run_id, only_read=True)
+    return estimate(model, requests, journal=journal, limits=options.limits)
 
 
 def summarize_offline(
@@ -210,6 +225,38 @@ def adopt(session: Session, run_id: str, name: str) -> SummaryRunRecord:
             titled = _titled(clusters, summaries)
             naming.set_titles(connection, run.run_id, titled, summary_run_id=record.summary_run_id)
     return record
+
+
+def _to_name(shown: Shown, cluster_ids: Sequence[int] | None) -> list[int]:
+    """The clusters that are asked about: named ones, or all but those that a person gave a title."""
+    chosen = chosen_clusters(shown, cluster_ids)
+    if cluster_ids is not None:
+        return chosen
+    return [i for i in chosen if shown.clusters[i].title_source != "user"]
+
+
+def _wishes(
+    session: Session,
+    shown: Shown,
+    earlier: Mapping[int, SummaryRecord],
+    feedback: str | None,
+    cluster_ids: Sequence[int] | None,
+) -> dict[int, str]:
+    """What is to be improved about the title of each cluster that is asked about, largest first."""
+    complaints = _complaints(shown, _ranked(session, shown, earlier))
+    chosen = _to_name(shown, cluster_ids)
+    if feedback is None and cluster_ids is None:
+        chosen = [i for i in chosen if i in complaints]
+    return {i: " ".join(part for part in (complaints.get(i), feedback) if part) or "make it clearer" for i in chosen}
+
+
+def _refining(
+    shown: Shown, earlier: Mapping[int, SummaryRecord], wishes: Mapping[int, str], options: Options, model: Model
+) -> list[Request]:
+    return [
+        name_request(shown, i, options, model, old_title=earlier[i].title if i in earlier else None, feedback=wish)
+        for i, wish in wishes.items()
+    ]
 
 
 def _ask_and_store(
@@ -286,7 +333,7 @@ def _ask_and_store(
         output_tokens=sum(report.output_tokens for report in reports),
         cost=_spent(reports),
         reasons=reasons,
-        stopped=reports[0].stopped,
+        stopped=next((report.stopped for report in reports if report.stopped), None),
         seconds=sum(report.seconds for report in reports),
     )
 

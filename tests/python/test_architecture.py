@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "duplicates": {"records", "session", "store", "layouts", "_core"},
     "templates": set(),
     "heads": set(),
-    "labels": {"records", "knowledge", "session", "store", "templates"},
+    "labels": {"records", "knowledge", "session", "store", "conditions", "templates"},
     "selection": {"records", "session", "store", "columns", "conditions", "duplicates", "labels"},
     "views": {"records", "session", "store", "columns", "conditions", "duplicates", "segments", "selection"},
     "insight": {"_core"},
@@ -78,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "reusing": {"records", "session", "store"},
     "embedding": {"records", "session", "store", "models", "layouts", "planning", "reusing"},
-    "clustering": {"records", "session", "store", "layouts", "languages", "selection", "planning", "_core"},
+    "clustering": {"records", "session", "store", "labels", "layouts", "languages", "selection", "planning", "_core"},
     "assigning": {"records", "session", "store", "languages", "selection", "clustering", "_core"},
     "evaluating": {"models", "_core"},
     # whether a title says anything, and what clusters are called: over strings and arrays

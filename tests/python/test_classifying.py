@@ -171,10 +171,41 @@ def test_the_newest_labelling_counts(embedded: Session, encoder: Any) -> None:
     classify(embedded, TOPIC, encoder=encoder)
     second = classify(embedded, TOPIC, encoder=encoder, filters=Filters(limit=5))
     assert labels.find(embedded, "topic").classification_id == second.classification_id
-    assert selection.queries(embedded, make_filters(where="label_topic IS NOT NULL"), limit=None).height < 20
     labels.remove(embedded, second.classification_id)
     assert selection.queries(embedded, make_filters(where="label_topic IS NOT NULL"), limit=None).height > 250
     assert verifying.verify(embedded).is_sound
+
+
+def test_a_partial_labelling_hides_no_older_labels(embedded: Session, encoder: Any) -> None:
+    run = label(embedded, cluster(embedded, _core.KMeans(n_clusters=4)).run_id)
+    classify(embedded, TOPIC, encoder=encoder)
+    classify(embedded, TOPIC, encoder=encoder, filters=Filters(limit=10))
+    assert selection.queries(embedded, make_filters(where="label_topic IS NULL"), limit=None).height == 0
+    counted = pivot(embedded, "topic", run.run_id)
+    assert counted.select("code", "food", "other").sum_horizontal().sum() == run.n_queries
+    other = templates.parse("name: topic\nabout: other\nlabels: [x, y]", source="other")
+    classify(embedded, other, encoder=encoder, filters=Filters(limit=10))
+    # other labels are no labels of this template
+    assert selection.queries(embedded, make_filters(where="label_topic IS NULL"), limit=None).height > 200
+
+
+def test_a_run_of_labelled_texts_keeps_the_labels_it_was_made_with(embedded: Session, encoder: Any) -> None:
+    from lmsys_rs import curation, hierarchies
+    from lmsys_rs.exporting import export
+
+    first = classify(embedded, TOPIC, encoder=encoder)
+    run = cluster(embedded, _core.KMeans(n_clusters=4), filters=make_filters(where="label_topic = 'code'"))
+    label(embedded, run.run_id)
+    other = templates.parse("name: topic\nabout: other\nlabels: [x, y]", source="other")
+    classify(embedded, other, encoder=encoder)
+    assert export(embedded, run.run_id, embedded.folder.path.parent / "e.csv") == run.n_queries
+    renamed = curation.rename_cluster(embedded, run.run_id, 1, "Mine")
+    assert renamed.clusters[0].n_queries == renamed.clusters[0].n_queries_before > 0
+    hierarchies.build(embedded, run.run_id, target_levels=2, encoder=encoder)
+    label(embedded, run.run_id)
+    for name in (first.classification_id, "topic"):
+        with pytest.raises(InvalidInputError, match="was made of texts with these labels"):
+            labels.remove(embedded, name)
 
 
 def test_unknown_columns_are_told(embedded: Session) -> None:

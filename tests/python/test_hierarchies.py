@@ -68,7 +68,7 @@ def clio(body: Mapping[str, Any]) -> dict[str, Any]:
         letters = sorted(
             {(one["title"][-1] if name == "proposals" else one["title"][0]).upper() for one in shown(body, name)}
         )
-        return {"groups": [{"name": f"Things like {letter}", "description": "d"} for letter in letters]}
+        return {"groups": [{"name": f"Harbour side {letter}", "description": "d"} for letter in letters]}
     old = shown(body, "old_title")[0]["text"]
     return {"title": f"{old} {len(shown(body, 'clusters'))}", "description": "What they share."}
 
@@ -178,7 +178,7 @@ def test_wrong_counts_cost_parents_but_never_the_tree(
 def test_a_list_of_any_length_will_do(embedded: Session, run: RunRecord, serve: Any, n_names: int) -> None:
     def odd(body: Mapping[str, Any]) -> Any:
         if "<proposals" in prompt_of(body):
-            names = [f"Things like {chr(65 + i % 26)}{'x' * (i // 26)}" for i in range(n_names)]
+            names = [f"Harbour side {chr(65 + i % 26)}{'x' * (i // 26)}" for i in range(n_names)]
             return {"groups": [{"name": name, "description": "d"} for name in names]}
         return clio(body)
 

@@ -113,7 +113,18 @@ def _summarize(
     )
     with open_workspace(workspace) as session:
         if dry_run:
-            estimate = summarizing.plan(session, run, chosen, cluster_ids=cluster_id, options=options)
+            if refine:
+                estimate = summarizing.plan_refining(
+                    session,
+                    run,
+                    chosen,
+                    summary=summary_run_id or "latest",
+                    feedback=feedback,
+                    cluster_ids=cluster_id,
+                    options=options,
+                )
+            else:
+                estimate = summarizing.plan(session, run, chosen, cluster_ids=cluster_id, options=options)
             print_estimate(estimate, as_json=as_json, batch=batch)
             return
         with render.Reporter(quiet=stream) as reporter:

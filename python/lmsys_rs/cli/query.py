@@ -332,9 +332,9 @@ def _export_share_safe(
         raise InvalidInputError("--share-safe is of a whole run: filters would show what few people asked")
     with open_workspace(workspace) as session:
         judged = gate(session, run, min_conversations=min_conversations, min_users=min_users)
-    frame = shareable(judged)
+    frame = shareable(judged, min_conversations=min_conversations)
     write_frame(frame, path)
-    hidden = sum(not one.shown for one in judged)
+    hidden = len(judged) - frame["cluster_id"].count()
     if as_json:
         render.print_json({"path": path, "n_rows": frame.height, "n_hidden": hidden})
     else:
