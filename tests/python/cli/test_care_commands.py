@@ -175,30 +175,30 @@ def version_of(folder: Path) -> str:
 
 def test_old_schema_is_checked_upgraded_and_brought_back(cli: Cli, old: Path) -> None:  # noqa: F811
     code, out, _ = cli("db", "check", "-w", old, "--json")
-    assert (code, rows(out)) == (1, [{"version": "0001", "newest": "0003", "differences": None}])
+    assert (code, rows(out)) == (1, [{"version": "0001", "newest": "0004", "differences": None}])
     assert version_of(old) == "0001"  # looking changes nothing
     assert "not compared" in cli("db", "check", "-w", old)[1]
     code, out, _ = cli("db", "upgrade", "-w", old, "--json")
     assert code == 0
-    assert (rows(out)[0]["before"], rows(out)[0]["after"]) == ("0001", "0003")
+    assert (rows(out)[0]["before"], rows(out)[0]["after"]) == ("0001", "0004")
     assert Path(rows(out)[0]["backup"]).exists()
-    assert cli("db", "check", "-w", old) == (0, "schema       0003\nnewest       0003\ndifferences  none\n", "")
+    assert cli("db", "check", "-w", old) == (0, "schema       0004\nnewest       0004\ndifferences  none\n", "")
     code, _, err = cli("db", "downgrade", "0001", "-w", old)
     assert code == 0
-    assert err.startswith("schema 0003 -> 0001; backup: ")
+    assert err.startswith("schema 0004 -> 0001; backup: ")
     assert version_of(old) == "0001"
     assert cli("verify", "-w", old)[0] == 0  # every other command upgrades by itself
-    assert version_of(old) == "0003"
+    assert version_of(old) == "0004"
 
 
 def test_upgrade_of_a_new_schema_does_nothing(cli: Cli, analysed: str) -> None:
-    assert cli("db", "upgrade") == (0, "", "the schema is 0003 already\n")
+    assert cli("db", "upgrade") == (0, "", "the schema is 0004 already\n")
     assert not Path("chats.lmsys/backups").exists()
 
 
 def test_unknown_schema_is_refused(cli: Cli, analysed: str) -> None:
     code, _, err = cli("db", "downgrade", "0042")
-    assert (code, err) == (1, "error: there is no schema '0042': this program knows 0001, 0002, 0003\n")
+    assert (code, err) == (1, "error: there is no schema '0042': this program knows 0001, 0002, 0003, 0004\n")
     assert cli("db", "downgrade")[0] == 2
 
 
