@@ -15,7 +15,7 @@ from lmsys_rs.workspace import WorkspaceFolder
 def test_new_folder_gets_its_parts(tmp_path: Path) -> None:
     folder = WorkspaceFolder.open(tmp_path / "new.lmsys")
     assert sorted(entry.name for entry in folder.path.iterdir()) == [
-        *("columns", "conversations", "graphs", "projections", "signals", "vectors")
+        *("columns", "conversations", "graphs", "labels", "projections", "signals", "vectors")
     ]
 
 
