@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from lmsys_rs.errors import InvalidInputError
+from lmsys_rs.errors import InvalidInputError, Unauthorized
 from lmsys_rs.llm.keys import Key, find_key
 from lmsys_rs.llm.providers import Provider, split_spec
 
@@ -94,7 +94,17 @@ def resolve_model(
     if row is not None:
         model = replace(model, price=_price_of(row), context=row[2], max_output=row[3])
     else:
-        _require_listed(model, key_for(model), timeout_s=timeout_s)
+        try:
+            key = key_for(model)
+        except Unauthorized as error:
+            near = _near(name, [known.partition("/")[2] for known in known_models(provider.name)])
+            if not near:
+                raise
+            raise InvalidInputError(
+                f"the catalog has no {model.spec}{near}",
+                hint=f"to ask {provider.name} itself: {str(error).splitlines()[0]}",
+            ) from error
+        _require_listed(model, key, timeout_s=timeout_s)
         if provider.local or base_url:
             model = replace(model, price=Price(0.0, 0.0) if _is_own(model.host) else None)
     return model if price is None else replace(model, price=Price(*price, batch_share=_batch_share(model)))

@@ -316,3 +316,11 @@ def test_a_prompt_that_is_too_long_fails_alone(serve: Serve, journal: MemoryJour
     provider._refused = refused  # type: ignore[method-assign]  # the server is ours
     outcomes = ask_all(model_at(provider), requests(6), limits=QUICK, journal=journal).outcomes
     assert [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Failed)] == [3]
+
+
+def test_an_unknown_model_is_told_with_near_ones_also_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(InvalidInputError, match="the catalog has no openai/gpt-4o-mni: did you mean gpt-4o-mini"):
+        resolve_model("openai/gpt-4o-mni")
+    with pytest.raises(Unauthorized, match="OPENAI_API_KEY is not set"):
+        resolve_model("openai/something-else-altogether")
