@@ -1,7 +1,7 @@
 """Writes python/lmsys_rs/llm/prices.json from the wheel of litellm, whose list of models and prices is under MIT.
 
-    pip download --no-deps litellm -d /tmp/wheel
-    python benches/llm_prices.py /tmp/wheel/litellm-*.whl
+    pip download --no-deps litellm -d wheel
+    python benches/llm_prices.py wheel/litellm-*.whl
 
 Only chat models of our providers, and only what we use: dollars for a million tokens, context, longest answer.
 """
