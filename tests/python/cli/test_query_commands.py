@@ -196,7 +196,10 @@ def test_facets(cli: Cli, chats: None) -> None:
     assert len(out.strip().splitlines()) == 2
     assert err == "and 1 more (--limit 2)\n"
     code, _, err = cli("facets", "--by", "mood")
-    assert (code, err) == (1, "error: a facet must be one of dataset, model, language, month or a column of labels: 'mood'\n")
+    assert (code, err) == (
+        1,
+        "error: a facet must be one of dataset, model, language, month or a column of labels: 'mood'\n",
+    )
 
 
 def test_facets_of_an_empty_workspace(cli: Cli) -> None:
