@@ -182,14 +182,8 @@ def build(
     if not run.labeled:
         labeling.label(session, run.run_id, on_event=on_event)
     with session.store.reading() as connection:
-        clusters = {c.cluster_id: c for c in reading.clusters(connection, run.run_id) if c.cluster_id != NOISE}
-        if summary is not None:
-            record = naming.get_summary_run(connection, run.run_id, summary)
-            titles = naming.summaries(connection, record.summary_run_id)
-            clusters = {
-                i: replace(c, title=titles[i].title, description=titles[i].description) if i in titles else c
-                for i, c in clusters.items()
-            }
+        called = naming.clusters_called(connection, run.run_id, summary)
+    clusters = {c.cluster_id: c for c in called if c.cluster_id != NOISE}
     sizes = level_sizes(len(clusters), target_levels, merge_ratio)
     if not sizes:
         raise InvalidInputError(f"{run.run_id} has {len(clusters)} clusters: a hierarchy needs at least 3")

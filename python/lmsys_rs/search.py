@@ -6,7 +6,6 @@ It ranks and counts; it stores nothing and prints nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -117,15 +116,8 @@ def search_clusters(
     """
     with session.store.reading() as connection:
         run = reading.get_run(connection, run_id)
-        clusters = {c.cluster_id: c for c in reading.clusters(connection, run.run_id)}
+        clusters = {c.cluster_id: c for c in naming.clusters_called(connection, run.run_id, summary)}
         members = reading.members(connection, run.run_id)
-        if summary is not None:
-            record = naming.get_summary_run(connection, run.run_id, summary)
-            said = naming.summaries(connection, record.summary_run_id)
-            clusters = {
-                i: replace(c, title=said[i].title, description=said[i].description) if i in said else c
-                for i, c in clusters.items()
-            }
     embedding = session.embedding(run.embedder_id)
     encoder = encoder or encoder_of(embedding)
     if not run.n_clusters:

@@ -14,7 +14,7 @@ from lmsys_rs.embedding import embed
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.labeling import label
 from lmsys_rs.loading import load
-from lmsys_rs.privacy import HIDDEN, MAY_BE_PERSONAL, gate, personal_kinds, shareable
+from lmsys_rs.privacy import HIDDEN, MAY_BE_PERSONAL, ClusterPrivacy, gate, personal_kinds, shareable
 from lmsys_rs.session import Session
 from lmsys_rs.store import reading
 
@@ -137,6 +137,58 @@ def test_a_title_of_ones_own_does_not_let_the_example_through(talks: Session) ->
     curation.rename_cluster(talks, "latest", of(talks, "refund"), description="They want their money back.")
     (refund,) = [one for one in gate(talks) if one.title == "Refunds"]
     assert refund.description == "They want their money back."
+
+
+def test_the_words_of_a_title_are_checked_under_a_description_of_ones_own(talks: Session) -> None:
+    letter = of(talks, "letter")
+    with talks.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE cluster SET title = terms ->> '$[0][0]' WHERE cluster_id = ?", (letter,))
+    curation.rename_cluster(talks, "latest", letter, description="Somebody's letter.")
+    (judged,) = [one for one in gate(talks) if one.cluster_id == letter]
+    assert judged.title == f"Cluster {letter}"
+    assert judged.description == "Somebody's letter."
+    assert "words of few conversations in the title" in judged.reasons
+
+
+def test_a_word_inside_another_is_not_said_by_many(session: Session, tmp_path: Path, encoder: Any) -> None:
+    texts = [f"quality of {'abcdefghijkl'[n]}" for n in range(12)]
+    path = tmp_path / "words.txt"
+    path.write_text("".join(f"{text}\n" for text in [*texts, "ali asks about quality"]))
+    load(session, path)
+    embed(session, encoder)
+    label(session, cluster(session, _core.KMeans(n_clusters=1)).run_id)
+    with session.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE cluster SET title = 'Quality, ali', title_source = 'offline'")
+    (one,) = gate(session)
+    assert (one.shown, one.title) == (True, "Quality")
+
+
+def judged(cluster_id: int, n: int, *, shown: bool) -> ClusterPrivacy:
+    return ClusterPrivacy(
+        cluster_id=cluster_id,
+        title=f"Title {cluster_id}",
+        description=f"{n} queries.",
+        n_queries=n,
+        n_conversations=n,
+        n_users=None,
+        shown=shown,
+        reasons=() if shown else ("too few",),
+    )
+
+
+def test_one_hidden_cluster_is_not_shown_as_the_others() -> None:
+    frame = shareable([judged(0, 50, shown=True), judged(1, 20, shown=True), judged(2, 3, shown=False)])
+    assert frame["cluster_id"].to_list() == [0, None]
+    assert frame["n_queries"].to_list() == [50, 23]
+    assert frame["n_conversations"].to_list() == [50, None]
+    assert frame["description"].to_list()[-1].startswith("2 clusters")
+
+
+def test_hidden_clusters_together_are_as_many_conversations_as_are_asked_for() -> None:
+    small = [judged(i, 2, shown=False) for i in (3, 4)]
+    frame = shareable([judged(0, 50, shown=True), judged(1, 20, shown=True), *small], min_conversations=10)
+    assert frame["cluster_id"].to_list() == [0, None]
+    assert frame["n_queries"].to_list() == [50, 24]
 
 
 @pytest.mark.parametrize("unit", ["turn", "first"])

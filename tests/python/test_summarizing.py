@@ -17,7 +17,7 @@ from lmsys_rs.llm import Limits, Model, resolve_model
 from lmsys_rs.records import ClusterRecord, RunRecord
 from lmsys_rs.session import Session
 from lmsys_rs.store import naming, reading
-from lmsys_rs.summarizing import adopt, plan, refine, summarize, summarize_offline
+from lmsys_rs.summarizing import adopt, plan, plan_refining, refine, summarize, summarize_offline
 from lmsys_rs.titles import is_generic, normalized
 from stand_in import StandIn, prompt_of, serving
 
@@ -219,6 +219,18 @@ def test_a_persons_title_stays(embedded: Session, run: RunRecord, serve: Any) ->
     assert {c.title_source for i, c in found.items() if i != 3} == {"llm"}
 
 
+def test_a_persons_title_is_not_asked_about_unless_it_is_named(embedded: Session, run: RunRecord, serve: Any) -> None:
+    curation.rename_cluster(embedded, "latest", 3, "My own words")
+    provider, model = serve()
+    assert plan(embedded, run.run_id, model, options=QUICK).n_calls == 7
+    assert summarize(embedded, run.run_id, model, options=QUICK).n_named == 7
+    assert len(provider.calls) == 7
+    report = summarize(embedded, run.run_id, model, cluster_ids=[3], options=QUICK)
+    assert report.n_named == 1
+    assert len(provider.calls) == 8
+    assert clusters(embedded)[3].title == "My own words"
+
+
 def test_several_namings_stand_side_by_side_and_can_be_chosen(embedded: Session, run: RunRecord, serve: Any) -> None:
     _, model = serve()
     first = summarize(embedded, run.run_id, model, alias="a", options=QUICK)
@@ -261,6 +273,9 @@ def test_refining_asks_about_bad_titles_only_and_keeps_history(embedded: Session
         notes = {one.note for one in naming.summaries(connection, report.summary_run_id).values()}
     assert notes == {"It was made without a model."}
     before = len(provider.calls)
+    wish: dict[str, Any] = {"feedback": "use fewer words", "cluster_ids": [1]}
+    assert plan_refining(embedded, run.run_id, better, **wish, options=QUICK).n_calls == 1
+    assert len(provider.calls) == before
     again = refine(embedded, run.run_id, better, feedback="use fewer words", cluster_ids=[1], options=QUICK)
     assert len(provider.calls) == before + 1
     assert "use fewer words" in provider.calls[-1].prompt

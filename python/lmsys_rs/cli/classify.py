@@ -23,7 +23,7 @@ from lmsys_rs.cli.llm_options import (
     print_estimate,
     print_spent,
 )
-from lmsys_rs.cli.options import AsJson, Limit, RunId, Seed, WorkspaceOption, open_workspace, with_filters
+from lmsys_rs.cli.options import AsJson, Limit, RunId, Seed, WorkspaceOption, numbers, open_workspace, with_filters
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.exporting import write_frame
 from lmsys_rs.records import Filters
@@ -275,10 +275,7 @@ def _review(
     as_json: AsJson = False,
 ) -> None:
     """Keep the label that you give to queries: what --method head learns from."""
-    try:
-        ids = [int(part) for part in query_ids.split(",") if part.strip()]
-    except ValueError as error:
-        raise InvalidInputError(f"query-ids must be numbers with commas between them: {query_ids!r}") from error
+    ids = numbers(query_ids, "query-ids")
     chosen = templates.load(template)
     with open_workspace(workspace) as session:
         n = classifying.review(session, chosen, ids, label, editor=editor)

@@ -11,7 +11,7 @@ import typer
 
 from lmsys_rs import curation, reviewing, rules, selection
 from lmsys_rs.cli import render
-from lmsys_rs.cli.options import AsJson, RunId, WorkspaceOption, open_workspace
+from lmsys_rs.cli.options import AsJson, RunId, WorkspaceOption, numbers, open_workspace
 from lmsys_rs.conditions import parse_time
 from lmsys_rs.curation import EditResult
 from lmsys_rs.errors import InvalidInputError
@@ -96,7 +96,7 @@ def _move_queries(
     as_json: AsJson = False,
 ) -> None:
     """Put several queries into another cluster."""
-    ids = _numbers(query_ids, "query-ids")
+    ids = numbers(query_ids, "query-ids")
     _do(
         workspace,
         lambda session: curation.move_queries(
@@ -142,7 +142,7 @@ def _merge_clusters(
     as_json: AsJson = False,
 ) -> None:
     """Put all texts of some clusters into one of them."""
-    sources = [number for part in source for number in _numbers(part, "source")]
+    sources = [number for part in source for number in numbers(part, "source")]
     _do(
         workspace,
         lambda session: curation.merge_clusters(
@@ -174,7 +174,7 @@ def _split_cluster(
     as_json: AsJson = False,
 ) -> None:
     """Take queries out of a cluster into a new one."""
-    ids = _numbers(query_ids, "query-ids")
+    ids = numbers(query_ids, "query-ids")
     _do(
         workspace,
         lambda session: curation.split_cluster(
@@ -573,10 +573,3 @@ def _time(text: str) -> datetime:
 
 def _array(ids: Sequence[int]) -> Any:
     return np.array(ids, dtype=np.int64)
-
-
-def _numbers(text: str, name: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise InvalidInputError(f"{name} must be numbers with commas between them: {text!r}") from error

@@ -15,7 +15,7 @@ import typer
 from lmsys_rs.cli import render
 from lmsys_rs.conditions import make_filters
 from lmsys_rs.config import settings
-from lmsys_rs.errors import LmsysError, StoreError
+from lmsys_rs.errors import InvalidInputError, LmsysError, StoreError
 from lmsys_rs.models import EngineName
 from lmsys_rs.readers import FORMATS
 from lmsys_rs.session import Session, open_session
@@ -46,6 +46,7 @@ __all__ = [
     "WorkspaceOption",
     "ignored",
     "making_workspace",
+    "numbers",
     "open_workspace",
     "told_ignored",
     "with_filters",
@@ -129,6 +130,18 @@ def told_ignored(**values: Any) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None]
     if given:
         render.print_note(f"note: {', '.join(given)} has no effect: vectors are stored in the workspace, not in Chroma")
+
+
+def numbers(text: str, name: str) -> list[int]:
+    """What "12,57" says.
+
+    Raises:
+        InvalidInputError: a part is no number; ``name`` is what the option is called.
+    """
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise InvalidInputError(f"{name} must be numbers with commas between them: {text!r}") from error
 
 
 def open_workspace(path: Path | None, *, otherwise: Path | None = None, create: bool = False) -> Session:

@@ -17,6 +17,7 @@ from lmsys_rs.cli.options import (
     AsXml,
     RunId,
     WorkspaceOption,
+    numbers,
     open_workspace,
     with_filters,
 )
@@ -219,7 +220,7 @@ def _search(
             session,
             text,
             run_id=run_id or ("latest" if needs_run else None),
-            cluster_ids=None if cluster_ids is None else _numbers(cluster_ids),
+            cluster_ids=None if cluster_ids is None else numbers(cluster_ids, "cluster-ids"),
             within_clusters=within_clusters,
             top_clusters=top_clusters,
             filters=filters,
@@ -343,13 +344,6 @@ def _export_share_safe(
 
 def _facet_value(value: Any) -> str | None:
     return value.strftime("%Y-%m") if isinstance(value, date) else value
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise InvalidInputError(f"cluster-ids must be numbers with commas between them: {text!r}") from error
 
 
 def _short_hit(hit: Any) -> dict[str, Any]:

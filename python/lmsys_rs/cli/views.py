@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,16 +24,7 @@ def cluster_rows(
         summary: id or alias of a naming to call them by; clusters that it does not name are called as they are.
     """
     with session.store.reading() as connection:
-        clusters = reading.clusters(connection, run.run_id)
-        if summary is not None:
-            record = naming.get_summary_run(connection, run.run_id, summary)
-            said = naming.summaries(connection, record.summary_run_id)
-            clusters = [
-                replace(c, title=said[c.cluster_id].title, description=said[c.cluster_id].description)
-                if c.cluster_id in said
-                else c
-                for c in clusters
-            ]
+        clusters = naming.clusters_called(connection, run.run_id, summary)
         wanted = sorted({text_id for c in clusters for text_id in c.representatives[:n_examples]})
         texts = dict(zip(wanted, reading.texts_of(connection, np.array(wanted, dtype=np.uint32)), strict=True))
     clusters.sort(key=lambda c: (c.cluster_id == NOISE, -c.n_queries, c.cluster_id))

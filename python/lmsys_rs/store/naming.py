@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, literal_column, select, update
@@ -16,12 +17,13 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from lmsys_rs.errors import InvalidInputError
 from lmsys_rs.knowledge import HierarchyNode, HierarchyRecord, SummaryRecord, SummaryRunRecord
 from lmsys_rs.records import ClusterRecord
-from lmsys_rs.store import schema
+from lmsys_rs.store import reading, schema
 from lmsys_rs.store.writing import now
 
 __all__ = [
     "add_hierarchy",
     "add_summary_run",
+    "clusters_called",
     "get_hierarchy",
     "get_summary_run",
     "hierarchies",
@@ -112,6 +114,20 @@ def summaries(connection: Connection, summary_run_id: str) -> dict[int, SummaryR
         row.cluster_id: SummaryRecord(**{**row._mapping, "representatives": tuple(json.loads(row.representatives))})
         for row in rows
     }
+
+
+def clusters_called(connection: Connection, run_id: str, summary: str | None) -> list[ClusterRecord]:
+    """The clusters of a run, called by a naming (id or alias) where it names them; None calls them as they are."""
+    clusters = reading.clusters(connection, run_id)
+    if summary is None:
+        return clusters
+    said = summaries(connection, get_summary_run(connection, run_id, summary).summary_run_id)
+    return [
+        replace(c, title=said[c.cluster_id].title, description=said[c.cluster_id].description)
+        if c.cluster_id in said
+        else c
+        for c in clusters
+    ]
 
 
 def set_titles(

@@ -86,7 +86,11 @@ def test_namings_are_made_compared_and_chosen(cli: Cli, analysed: str, provider:
     assert cli("summaries", "use", "model")[0] == 0
     assert cli("list-clusters", "latest")[1].count("Knitting") == 6
     assert len(rows(cli("summaries", "show", "model", "--json")[1])) == 6
-    code, _, err = cli("summarize", "latest", *asked(provider), "--refine", "--feedback", "shorter", "--cluster-id", 1)
+    wish = ["--refine", "--feedback", "shorter", "--cluster-id", 1]
+    n_calls = len(provider.calls)
+    code, out, _ = cli("summarize", "latest", *asked(provider), *wish, "--dry-run", "--json")
+    assert (code, rows(out)[0]["n_calls"], len(provider.calls)) == (0, 1, n_calls)
+    code, _, err = cli("summarize", "latest", *asked(provider), *wish)
     assert code == 0
     assert "shorter" in provider.calls[-1].prompt
     code, _, err = cli("summarize", "latest", *asked(provider), "--feedback", "shorter")
