@@ -401,10 +401,7 @@ def _state(session: Session, run_id: str) -> _State:
         notes = editing.notes(connection, run.run_id)
         members = reading.members(connection, run.run_id)
     text_ids = members["text_id"].to_numpy()
-    sources = select(session, Filters.from_dict(run.filters).without_limit())
-    position = np.minimum(np.searchsorted(sources.text_ids, text_ids), max(0, len(sources) - 1))
-    known = sources.text_ids[position] == text_ids if len(sources) else np.zeros(len(text_ids), dtype=np.bool_)
-    weights = np.where(known, sources.weights[position] if len(sources) else 0, 0).astype(np.float32)
+    weights = select(session, Filters.from_dict(run.filters).without_limit()).weights_of(text_ids, missing=0)
     return _State(run, clusters, notes, text_ids, weights, members["cluster_id"].to_numpy())
 
 

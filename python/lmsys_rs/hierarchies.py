@@ -302,9 +302,7 @@ def _geometry(session: Session, run: RunRecord, clusters: Mapping[int, ClusterRe
         members = reading.members(connection, run.run_id)
     members = members.filter(members["cluster_id"] != NOISE)
     text_ids, labels = members["text_id"].to_numpy(), members["cluster_id"].to_numpy()
-    sources = select(session, Filters.from_dict(run.filters).without_limit())
-    place = np.minimum(np.searchsorted(sources.text_ids, text_ids), max(0, len(sources) - 1))
-    weights = np.where(sources.text_ids[place] == text_ids, sources.weights[place], 1.0).astype(np.float32)
+    weights = select(session, Filters.from_dict(run.filters).without_limit()).weights_of(text_ids, missing=1)
     space = space_of_run(session, run)
     ids = sorted(clusters)
     means = []

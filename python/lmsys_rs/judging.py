@@ -200,11 +200,7 @@ def _clustered(session: Session, run_id: str) -> _Clustered:
         members = reading.members(connection, run.run_id).filter(~pl.col("assigned")).sort("text_id")
         titles = {c.cluster_id: c.title for c in reading.clusters(connection, run.run_id)}
     text_ids = members["text_id"].to_numpy()
-    selected = select(session, Filters.from_dict(run.filters))
-    # a text whose queries pass no more, after a deletion, counts once
-    weights = np.ones(len(text_ids), dtype=np.float32)
-    _, places, theirs = np.intersect1d(text_ids, selected.text_ids, assume_unique=True, return_indices=True)
-    weights[places] = selected.weights[theirs]
+    weights = select(session, Filters.from_dict(run.filters)).weights_of(text_ids, missing=1)
     if run.parameters.get(ACROSS):
         vectors = space_of_run(session, run).rows(text_ids)
     else:

@@ -43,8 +43,7 @@ def label(
         members = reading.members(connection, run.run_id)
         text_ids = members["text_id"].to_numpy()
         texts = reading.texts_of(connection, text_ids)
-    sources = select(session, Filters.from_dict(run.filters).without_limit())
-    weights = sources.weights[np.searchsorted(sources.text_ids, text_ids)]
+    weights = select(session, Filters.from_dict(run.filters).without_limit()).weights_of(text_ids, missing=1)
     embedding = session.embedding(run.embedder_id)
     vectors = selected_vectors(session, embedding, text_ids)
     encoder = encoder or encoder_at_hand(embedding, on_event)

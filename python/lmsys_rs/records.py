@@ -177,6 +177,16 @@ class Selection:
     def __len__(self) -> int:
         return len(self.text_ids)
 
+    def weights_of(self, text_ids: npt.NDArray[np.uint32], *, missing: float) -> npt.NDArray[np.float32]:
+        """How many of the selected queries ask each of these distinct texts; ``missing`` where none does.
+
+        A run keeps texts that pass its filters no more, such as after a deletion or with other labels.
+        """
+        weights = np.full(len(text_ids), missing, dtype=np.float32)
+        _, places, theirs = np.intersect1d(text_ids, self.text_ids, assume_unique=True, return_indices=True)
+        weights[places] = self.weights[theirs]
+        return weights
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:

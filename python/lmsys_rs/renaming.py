@@ -42,6 +42,7 @@ def redescribed(
     """The clusters of ``records`` as their texts (``labels`` of ``text_ids``) make them.
 
     Args:
+        weights: queries that ask each text now; 0 where none does.
         anew: those whose terms and typical texts are chosen anew; of the others only counts are written.
         taken: titles that a cluster without one must not get.
     """
@@ -74,7 +75,8 @@ def _chosen_anew(
     order = np.argsort(dense, kind="stable")
     bounds = np.searchsorted(dense[order], np.arange(len(records) + 1))
     rows = np.sort(np.concatenate([_sample(order[start:stop]) for start, stop in pairwise(bounds)]))
-    ids, dense, heavy = text_ids[rows], dense[rows], weights[rows]
+    # what nobody asks any more still tells what the cluster is about, as in `labeling`
+    ids, dense, heavy = text_ids[rows], dense[rows], np.maximum(weights[rows], 1)
     with session.store.reading() as connection:
         texts = reading.texts_of(connection, ids)
     untitled = any(not record.title for record in records)

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmsys_rs import _core, curation, selection
+from lmsys_rs import _core, curation, hierarchies, selection
 from lmsys_rs.clustering import cluster
+from lmsys_rs.deleting import delete_dataset
 from lmsys_rs.embedding import embed
 from lmsys_rs.labeling import describe, label
-from lmsys_rs.records import ClusterRecord, Event, is_counted
+from lmsys_rs.loading import load
+from lmsys_rs.records import ClusterRecord, Event, Filters, is_counted
 from lmsys_rs.session import Session
 from lmsys_rs.store import checking, reading, writing
 from lmsys_rs.titles import MAX_TITLE, is_generic
@@ -186,3 +188,17 @@ def test_what_is_edited_while_names_are_chosen_stays(embedded: Session, encoder:
         sizes = dict(reading.members(connection, run.run_id).group_by("cluster_id").len().rows())
     assert {i: c.size for i, c in found.items()} == sizes
     assert found[3].title == "My own words"
+
+
+def test_a_run_whose_texts_pass_its_filters_no_more_goes_on(session: Session, sample_file: Path, encoder: Any) -> None:
+    load(session, sample_file, dataset="first")
+    embed(session, encoder)
+    run = cluster(session, _core.KMeans(n_clusters=4), filters=Filters(dataset="first"))
+    load(session, sample_file, dataset="second")
+    delete_dataset(session, "first")
+    label(session, run.run_id)
+    with session.store.reading() as connection:
+        assert all(c.title for c in reading.clusters(connection, run.run_id))
+    assert hierarchies.build(session, run.run_id).level_sizes
+    curation.merge_clusters(session, run.run_id, [0], 1)
+    curation.undo(session, run.run_id)
